@@ -1,0 +1,1 @@
+"""The vocabulary of the house: what every other floor may speak of."""

@@ -1,0 +1,81 @@
+"""A ref names anything that can change production: ``kind:name@version`` or ``kind:name@alias``."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from mainspring.core.errors import InvalidRequest
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_KIND = re.compile(r"[a-z][a-z_]{0,31}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+_WHAT = "expected kind:name, kind:name@7 or kind:name@alias, such as model:churn@champion"
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """A name, and at most one of an immutable version or a movable alias of it."""
+
+    kind: str
+    name: str
+    version: int | None = None
+    alias: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, kind: str | None = None) -> Ref:
+        """Read a ref; *kind* is what it must be, and may then be left out of the text.
+
+        Raises InvalidRequest when the text is no ref or of another kind.
+        """
+        head, separator, rest = text.partition(":")
+        if not separator:
+            if kind is None:
+                raise InvalidRequest(f"{text!r} is not a ref: {_WHAT}", ref=text)
+            head, rest = kind, text
+        if kind is not None and head != kind:
+            raise InvalidRequest(f"{text!r} names a {head}, expected a {kind}", ref=text)
+        name, at, tail = rest.partition("@")
+        if not _KIND.fullmatch(head) or not _NAME.fullmatch(name):
+            raise InvalidRequest(f"{text!r} is not a ref: {_WHAT}", ref=text)
+        if not at:
+            return cls(head, name)
+        if tail.isascii() and tail.isdigit() and int(tail) > 0:
+            return cls(head, name, version=int(tail))
+        if _ALIAS.fullmatch(tail):
+            return cls(head, name, alias=tail)
+        raise InvalidRequest(f"{text!r} is not a ref: after @ comes a version from 1 or an alias", ref=text)
+
+    def at(self, version: int) -> Ref:
+        """Give the same name at a version."""
+        return Ref(self.kind, self.name, version=version)
+
+    def __str__(self) -> str:
+        tail = self.alias if self.version is None else str(self.version)
+        return f"{self.kind}:{self.name}" if tail is None else f"{self.kind}:{self.name}@{tail}"
+
+
+def ref(kind: str, name: str, version: int | None = None) -> str:
+    """Give the text of a ref whose parts are known to be sound."""
+    return f"{kind}:{name}" if version is None else f"{kind}:{name}@{version}"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return *name*, or raise InvalidRequest when it cannot be the name of a *what*."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"{name!r} cannot be the name of a {what}: use 1 to 128 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit",
+            name=name,
+        )
+    return name
+
+
+def check_alias(alias: str) -> str:
+    """Return *alias*, or raise InvalidRequest when it cannot be an alias (it must not look like a version)."""
+    if not _ALIAS.fullmatch(alias):
+        raise InvalidRequest(
+            f"{alias!r} cannot be an alias: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter",
+            alias=alias,
+        )
+    return alias

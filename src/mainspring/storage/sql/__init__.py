@@ -1,0 +1,1 @@
+"""The sql kit: SQLite and PostgreSQL behind one SQLAlchemy Core code."""

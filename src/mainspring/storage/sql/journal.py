@@ -1,0 +1,123 @@
+"""The journal: every event, who caused it, and the lineage that it drew, written in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from sqlalchemy import Column, Connection, Index, Row, Table, Text, select, text
+
+from mainspring.core.actor import current_actor
+from mainspring.core.events import Edge, Event, Recorded
+from mainspring.storage.sql.schema import Identity64, Instant, Packed, metadata, upsert
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("body", Packed(), nullable=False),
+    Column("reads", Packed(list[str]), nullable=False),
+    Column("makes", Packed(list[str]), nullable=False),
+    Index("ix_events_kind", "kind", "id"),
+    sqlite_autoincrement=True,
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("event", Identity64, nullable=False),
+    Index("ix_lineage_target", "target"),
+)
+
+_EMIT_LOCK = 0x6D61696E  # any constant that every Mainspring process on this database shares
+
+
+def emit(connection: Connection, event: Event) -> int:
+    """Write the event and its lineage in the caller's transaction: both happen, or neither. Gives the event's number.
+
+    Numbers are given in the order of the commits (PostgreSQL: emitters take turns until they commit; SQLite has one
+    writer anyhow), so whoever has read up to a number has missed nothing before it. Emit last in a transaction.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EMIT_LOCK})
+    actor = current_actor()
+    reads, makes = event.reads(), event.makes()
+    row = {
+        "kind": event.kind,
+        "at": datetime.now(UTC),
+        "actor": actor.name,
+        "origin": actor.origin,
+        "body": msgspec.to_builtins(event),
+        "reads": reads,
+        "makes": makes,
+    }
+    number = int(connection.execute(events.insert().returning(events.c.id), row).scalar_one())
+    edges = [
+        {"source": source, "target": target, "kind": event.kind, "event": number}
+        for source in dict.fromkeys(reads)
+        for target in dict.fromkeys(makes)
+        if source != target
+    ]
+    upsert(connection, lineage, edges, keys=["source", "target", "kind"], update=[])
+    return number
+
+
+def read_events(
+    connection: Connection, *, after: int = 0, kinds: Sequence[str] | None = None, limit: int = 1000
+) -> list[Recorded]:
+    """List events with a number greater than *after*, oldest first."""
+    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    if kinds is not None:
+        query = query.where(events.c.kind.in_(kinds))
+    return [_recorded(row) for row in connection.execute(query)]
+
+
+def latest_events(
+    connection: Connection, *, ref: str | None = None, kind: str | None = None, limit: int = 100
+) -> list[Recorded]:
+    """List the newest events first; *ref* keeps those that read or made it."""
+    query = select(events).order_by(events.c.id.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(events.c.kind == kind)
+    if ref is not None:
+        numbers = select(lineage.c.event).where((lineage.c.source == ref) | (lineage.c.target == ref))
+        named = events.c.makes.cast(Text).contains(f'"{ref}"', autoescape=True)
+        query = query.where(events.c.id.in_(numbers) | named)
+    return [_recorded(row) for row in connection.execute(query)]
+
+
+def edges_up(connection: Connection, targets: Iterable[str]) -> list[Edge]:
+    """List the edges that end in *targets*: what they were made from."""
+    return _edges(connection, lineage.c.target.in_(list(targets)))
+
+
+def edges_down(connection: Connection, sources: Iterable[str]) -> list[Edge]:
+    """List the edges that begin in *sources*: what was made from them."""
+    return _edges(connection, lineage.c.source.in_(list(sources)))
+
+
+def _edges(connection: Connection, where: object) -> list[Edge]:
+    query = select(lineage.c.source, lineage.c.kind, lineage.c.target).where(where).order_by(lineage.c.event)  # type: ignore[arg-type]
+    return [Edge(source, kind, target) for source, kind, target in connection.execute(query)]
+
+
+def _recorded(row: Row[tuple[object, ...]]) -> Recorded:
+    value = row._mapping
+    return Recorded(
+        id=value["id"],
+        kind=value["kind"],
+        at=value["at"].isoformat(),
+        actor=value["actor"],
+        origin=value["origin"],
+        body=value["body"],
+        reads=value["reads"],
+        makes=value["makes"],
+    )

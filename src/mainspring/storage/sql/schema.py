@@ -1,0 +1,91 @@
+"""What every table is made of: the one MetaData, column types that both dialects share, and the portable upsert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, Dialect, Integer, MetaData, Table, Text, TypeDecorator
+from sqlalchemy.dialects import postgresql, sqlite
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Identity64 = BigInteger().with_variant(Integer(), "sqlite")
+"""The type of a counting primary key: 64 bits in both dialects (SQLite counts only in INTEGER)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, stored as integer microseconds since 1970 UTC: exact, sortable, the same in both dialects."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Give the integer; raises ValueError for a naive datetime."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone: inside Mainspring every instant is aware")
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Give the datetime in UTC."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class Packed(TypeDecorator[Any]):
+    """A msgspec value of a declared type, stored as JSON text: ``Packed(list[Check])``."""
+
+    impl = Text
+    cache_ok = False
+
+    def __init__(self, type: Any = Any) -> None:
+        super().__init__()
+        self._decoder = msgspec.json.Decoder(type)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Give the JSON text; None stays NULL."""
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Give the value, checked against the declared type."""
+        return None if value is None else self._decoder.decode(value)
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    keys: Sequence[str],
+    update: Sequence[str] | None = None,
+) -> int:
+    """Insert rows; where *keys* stand already, set the columns *update* (None: all others; empty: leave as they are).
+
+    Returns how many rows were inserted or changed.
+    """
+    rows = [values] if isinstance(values, Mapping) else list(values)
+    if not rows:
+        return 0
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table).values(rows)
+    changed = [name for name in rows[0] if name not in keys] if update is None else update
+    if changed:
+        settings = {name: statement.excluded[name] for name in changed}
+        statement = statement.on_conflict_do_update(index_elements=list(keys), set_=settings)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=list(keys))
+    return connection.execute(statement).rowcount
