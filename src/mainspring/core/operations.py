@@ -1,4 +1,4 @@
-"""An operation is one verb of a service, declared once; routes, OpenAPI, remote client, CLI and reference derive from it."""
+"""An operation is one verb of a service, declared once; routes, client, CLI and reference are derived from it."""
 
 from __future__ import annotations
 
