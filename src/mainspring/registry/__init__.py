@@ -1,0 +1,1 @@
+"""Models, their immutable versions, aliases, stages and the gates before promotion."""
