@@ -1,0 +1,1 @@
+"""The processes: the only place where Protocols meet the things that keep them."""

@@ -1,0 +1,1 @@
+"""Foreign wire formats, each a mapping onto the same services; strangers to each other."""

@@ -1,0 +1,1 @@
+"""The scoring calls of MLflow's model server: ``POST /invocations``."""

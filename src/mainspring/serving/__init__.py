@@ -1,0 +1,1 @@
+"""Answer predictions: endpoints, the versions behind them, and the engine that runs them."""

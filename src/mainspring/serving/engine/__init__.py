@@ -1,0 +1,1 @@
+"""The hot path of a prediction; nothing here reaches SQL or a data frame."""
