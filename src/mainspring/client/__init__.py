@@ -1,0 +1,1 @@
+"""The SDK: the same calls, embedded or remote."""

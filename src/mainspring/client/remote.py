@@ -1,0 +1,95 @@
+"""A service at a distance: an object with the same methods, each of them an HTTP call."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from mainspring.core.errors import BY_CODE, MainspringError, Unavailable
+from mainspring.core.operations import Operation, operations
+
+S = TypeVar("S")
+
+
+def remote(service: type[S], http: httpx.Client) -> S:
+    """Give an object that has the operations of *service* and carries each out at the control plane behind *http*.
+
+    Errors come back as the types that the service itself raises; Unavailable when nothing answers.
+    """
+    methods = {op.name: _call(http, op) for op in operations(service)}
+    return cast(S, type(f"Remote{service.__name__}", (), methods)())
+
+
+def _call(http: httpx.Client, op: Operation) -> Any:
+    decoder = msgspec.json.Decoder(op.returns)
+    names = [a.name for a in op.arguments]
+    defaults = {a.name: a.default for a in op.arguments if not a.required}
+
+    def call(self: object, *args: Any, **kwargs: Any) -> Any:
+        values = _bind(op, names, args, kwargs)
+        path = op.path.replace(":path}", "}").format_map(
+            {a.name: _segment(values, a.name) for a in op.arguments if a.in_path}
+        )
+        rest = {
+            name: value
+            for name, value in values.items()
+            if f"{{{name}" not in op.path and not (name in defaults and defaults[name] is value)
+        }
+        if op.in_query:
+            return decoder.decode(send(http, op.method, path, params=_query(rest)).content)
+        body = msgspec.json.encode(rest) if rest else b""
+        return decoder.decode(send(http, op.method, path, content=body).content)
+
+    call.__name__ = op.name
+    call.__doc__ = op.doc
+    return call
+
+
+def send(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
+    """Send a request and raise what the control plane answered, if that is an error."""
+    try:
+        reply = http.request(method, path, **options)
+    except httpx.TransportError as error:
+        raise Unavailable(
+            f"no control plane answers at {http.base_url}: {error}; is `mainspring up` running?"
+        ) from error
+    if reply.is_error:
+        raise _error(reply)
+    return reply
+
+
+def _bind(op: Operation, names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    if len(args) > len(names) or kwargs.keys() - set(names):
+        raise TypeError(f"{op.name}() takes {', '.join(names)}; got {len(args)} values and {sorted(kwargs)}")
+    values = dict(zip(names, args, strict=False))
+    if twice := values.keys() & kwargs.keys():
+        raise TypeError(f"{op.name}() got {', '.join(sorted(twice))} twice")
+    values |= kwargs
+    if missing := [a.name for a in op.arguments if a.required and a.name not in values]:
+        raise TypeError(f"{op.name}() needs {', '.join(missing)}")
+    return values
+
+
+def _segment(values: dict[str, Any], name: str) -> str:
+    return quote(str(values[name]), safe="")
+
+
+def _query(values: dict[str, Any]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        plain = msgspec.to_builtins(value)
+        for entry in plain if isinstance(plain, list) else [plain]:
+            pairs.append((name, entry if isinstance(entry, str) else msgspec.json.encode(entry).decode()))
+    return pairs
+
+
+def _error(reply: httpx.Response) -> MainspringError:
+    try:
+        detail = msgspec.json.decode(reply.content)["error"]
+        kind = BY_CODE.get(detail["code"], MainspringError)
+        return kind(detail["message"], **detail.get("facts", {}))
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return MainspringError(f"{reply.request.url} answered {reply.status_code}: {reply.text[:200]}")

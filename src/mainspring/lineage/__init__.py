@@ -1,0 +1,1 @@
+"""Lineage and audit: what came from what, by which event, and who caused it."""

@@ -1,0 +1,1 @@
+"""Our own HTTP API, derived from the operations that the services declare."""

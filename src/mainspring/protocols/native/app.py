@@ -1,0 +1,81 @@
+"""The control plane's HTTP application: operations, objects, health, OpenAPI and what guards them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mainspring.core.errors import Forbidden
+from mainspring.protocols.native.errors import error_response, http_exception, unexpected
+from mainspring.protocols.native.openapi import openapi
+from mainspring.protocols.native.routes import Threads, routes
+
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+
+
+def application(
+    services: Iterable[object],
+    threads: Threads,
+    *,
+    max_body_bytes: int,
+    extra: Sequence[BaseRoute] = (),
+    metrics: Callable[[], bytes] | None = None,
+) -> ASGIApp:
+    """Build the application. *extra* are routes written by hand (object bytes); they come first."""
+    listed = list(services)
+    document = msgspec.json.encode(openapi([type(service) for service in listed]))
+    own = [
+        Route("/openapi.json", _fixed(document, "application/json")),
+        Route("/health", _fixed(b'{"status":"ok"}', "application/json")),
+    ]
+    if metrics is not None:
+        own.append(Route("/metrics", _metrics(metrics)))
+    app = Starlette(
+        routes=[*own, *extra, *routes(listed, threads, max_body_bytes)],
+        exception_handlers={HTTPException: http_exception, Exception: unexpected},
+    )
+    return _OnlyLoopback(app)
+
+
+def _fixed(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return endpoint
+
+
+def _metrics(render: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return Response(render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return endpoint
+
+
+class _OnlyLoopback:
+    """Refuses what a web page in the user's browser could send to a server without login.
+
+    A page of another site can reach loopback through its own name (DNS rebinding: the Host header gives it away) or
+    by a cross-site request (the Origin header gives it away).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            host, origin = headers.get("host", "localhost"), headers.get("origin")
+            if not _LOOPBACK.fullmatch(host) or (origin and not _LOOPBACK.fullmatch(origin.partition("://")[2])):
+                refusal = Forbidden(f"without login only loopback may call; Host was {host!r}, Origin was {origin!r}")
+                await error_response(refusal)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -1,0 +1,131 @@
+"""Routes for the operations of a service: nobody writes a handler by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mainspring.core.actor import acting_as
+from mainspring.core.errors import InvalidRequest, MainspringError, OverLimit, TooLarge
+from mainspring.core.operations import Argument, Operation, operations
+from mainspring.protocols.native.errors import error_response
+
+
+class Threads:
+    """The bounded pool that runs service calls: beyond *waiting* calls in line, more are refused at once."""
+
+    def __init__(self, threads: int, waiting: int = 256) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="control")
+        self._free = threads + waiting
+
+    async def run(self, call: Callable[[], Any]) -> Any:
+        """Run *call* in a thread with the context of the caller; raises OverLimit when the line is full."""
+        if self._free <= 0:
+            raise OverLimit("the control plane has more calls in line than it takes; try again in a second")
+        self._free -= 1
+        try:
+            context = contextvars.copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
+        finally:
+            self._free += 1
+
+    def close(self) -> None:
+        """Let the calls that run finish; begin no other."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def routes(services: Iterable[object], threads: Threads, max_body_bytes: int) -> list[Route]:
+    """Give a route for each operation of each service; fixed paths come before those with arguments."""
+    pairs = [(service, op) for service in services for op in operations(type(service))]
+    pairs.sort(key=lambda pair: [(part.startswith("{"), part) for part in pair[1].path.split("/")])
+    return [_route(service, op, threads, max_body_bytes) for service, op in pairs]
+
+
+def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int) -> Route:
+    call = getattr(service, op.name)
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            arguments = await _arguments(request, op, max_body_bytes)
+            with acting_as(*_actor(request)):
+                result = await threads.run(lambda: call(**arguments))
+            return Response(msgspec.json.encode(result), media_type="application/json")
+        except MainspringError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    return Route(op.path, endpoint, methods=[op.method], name=f"{type(service).__name__}.{op.name}")
+
+
+def _actor(request: Request) -> tuple[str, str]:
+    client = request.client.host if request.client else "unknown"
+    return request.headers.get("x-mainspring-actor", "anonymous")[:128], f"http {client}"
+
+
+async def _arguments(request: Request, op: Operation, max_body_bytes: int) -> dict[str, Any]:
+    given: dict[str, Any] = dict(request.path_params)
+    if op.in_query:
+        for name in request.query_params:
+            values = request.query_params.getlist(name)
+            given.setdefault(name, values if len(values) > 1 else values[0])
+    else:
+        given = await _body(request, max_body_bytes) | given
+    known = {argument.name: argument for argument in op.arguments}
+    if unknown := given.keys() - known.keys():
+        raise InvalidRequest(
+            f"{op.method} {op.path} does not take {', '.join(sorted(unknown))}; "
+            f"it takes {', '.join(known) or 'nothing'}"
+        )
+    if missing := [a.name for a in op.arguments if a.required and a.name not in given]:
+        raise InvalidRequest(f"{op.method} {op.path} needs {', '.join(missing)}", missing=missing)
+    return {name: _convert(value, known[name], strict=not _is_text(op, known[name])) for name, value in given.items()}
+
+
+def _is_text(op: Operation, argument: Argument) -> bool:
+    return argument.in_path or op.in_query
+
+
+def _convert(value: Any, argument: Argument, *, strict: bool) -> Any:
+    try:
+        return msgspec.convert(value, argument.type, strict=strict)
+    except msgspec.ValidationError as error:
+        if not strict and isinstance(value, str):
+            # In a query string a list may have one entry, and a struct is written as JSON.
+            for read in (_one_entry, _from_json):
+                with contextlib.suppress(msgspec.ValidationError, msgspec.DecodeError):
+                    return read(value, argument)
+        raise InvalidRequest(f"{argument.name}: {error}", argument=argument.name) from None
+
+
+def _one_entry(value: str, argument: Argument) -> Any:
+    return msgspec.convert([value], argument.type, strict=False)
+
+
+def _from_json(value: str, argument: Argument) -> Any:
+    return msgspec.json.decode(value, type=argument.type)
+
+
+async def _body(request: Request, max_body_bytes: int) -> dict[str, Any]:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > max_body_bytes:
+            raise TooLarge(f"the body is larger than {max_body_bytes} bytes; upload large data to /objects first")
+        parts.append(part)
+    content = b"".join(parts)
+    if not content:
+        return {}
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is not a JSON object: {error}") from None
