@@ -1,0 +1,213 @@
+"""Confidence intervals: of a metric, of a paired difference of two models, of a share and of shares of two groups.
+
+A metric's interval comes from influence functions: how the metric changes when one row weighs a little more. Their mean
+square over the rows estimates its variance (Hampel 1974; the infinitesimal jackknife in Efron & Tibshirani, An
+Introduction to the Bootstrap, 1993, ch. 21; for the AUC it is DeLong, DeLong & Clarke-Pearson 1988). It costs one
+pass, O(n log n). Few rows take the BCa bootstrap instead (Efron 1987); a share or a difference of shares has its own
+formula. All levels are two-sided.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+
+from mainspring.core.errors import InvalidRequest
+from mainspring.registry.quality import Array, Metric, Scores, metric_named
+
+FEW_ROWS = 400
+RESAMPLES = 1000
+_normal = NormalDist()
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric on *rows* rows with its confidence interval; *method* names how the interval was made."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    level: float
+    rows: int
+    method: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate against a champion on the same rows.
+
+    ``improvement`` is positive when the candidate is better, whichever way the metric points; ``low`` and ``high``
+    bound it. ``candidate`` and ``champion`` are the metric itself.
+    """
+
+    metric: str
+    candidate: float
+    champion: float
+    improvement: float
+    low: float
+    high: float
+    level: float
+    rows: int
+    method: str
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A number with its bounds."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, seed: int = 0) -> Estimate:
+    """Give a metric with its confidence interval; NaN bounds where the metric is not defined.
+
+    Raises InvalidRequest when there is no such metric or no row.
+    """
+    _check(truth, level)
+    m = metric_named(metric)
+    value = m.function(truth, scores.label, scores.probabilities)
+    if metric == "accuracy":
+        span, method = wilson(int((truth == scores.label).sum()), len(truth), level), "wilson"
+    elif len(truth) < FEW_ROWS and np.isfinite(value):
+        span, method = _bca(m, truth, [scores], level, seed), "bca bootstrap"
+    else:
+        span, method = _normal_span(value, _influence(m, truth, scores), level), "influence"
+    return Estimate(
+        metric=metric, value=value, low=span.low, high=span.high, level=level, rows=len(truth), method=method
+    )
+
+
+def compare(
+    metric: str, truth: Array, candidate: Scores, champion: Scores, *, level: float = 0.95, seed: int = 0
+) -> Comparison:
+    """Give how much the candidate improves a metric over the champion on the same rows, with a paired interval.
+
+    Raises InvalidRequest when there is no such metric or no row.
+    """
+    _check(truth, level)
+    m = metric_named(metric)
+    values = [m.function(truth, s.label, s.probabilities) for s in (candidate, champion)]
+    improvement = m.sign * (values[0] - values[1])
+    if metric == "accuracy":
+        span, method = _paired_shares(truth == candidate.label, truth == champion.label, level), "bonett-price"
+    elif len(truth) < FEW_ROWS and np.isfinite(improvement):
+        span, method = _bca(m, truth, [candidate, champion], level, seed), "paired bca bootstrap"
+    else:
+        influence = m.sign * (_influence(m, truth, candidate) - _influence(m, truth, champion))
+        span, method = _normal_span(improvement, influence, level), "paired influence"
+    return Comparison(
+        metric=metric,
+        candidate=values[0],
+        champion=values[1],
+        improvement=improvement,
+        low=span.low,
+        high=span.high,
+        level=level,
+        rows=len(truth),
+        method=method,
+    )
+
+
+def quantile(level: float) -> float:
+    """Give how many standard errors a two-sided interval of *level* reaches to each side (1.96 for 0.95)."""
+    return _normal.inv_cdf(0.5 + level / 2)
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> Span:
+    """Give a share with Wilson's score interval (1927); the whole of [0, 1] when nothing was tried."""
+    if trials == 0:
+        return Span(float("nan"), 0.0, 1.0)
+    z, share = quantile(level), successes / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return Span(share, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
+
+
+def share_difference(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Span:
+    """Give the difference of two groups' shares, each (successes, trials), by Newcombe's method 10 (1998)."""
+    a, b = wilson(*first, level), wilson(*second, level)
+    difference = a.value - b.value
+    low = difference - np.hypot(a.value - a.low, b.high - b.value)
+    high = difference + np.hypot(a.high - a.value, b.value - b.low)
+    return Span(difference, float(low), float(high))
+
+
+def share_ratio(first: tuple[int, int], second: tuple[int, int], level: float = 0.95) -> Span:
+    """Give the ratio of two groups' shares, each (successes, trials), on the log scale (Katz 1978).
+
+    Half a success is added to each side (and half a failure) when either has none, so that the ratio stays finite.
+    """
+    correction = 0.5 if first[0] == 0 or second[0] == 0 else 0.0
+    (a, n), (b, m) = first, second
+    share = [(a + correction) / (n + 2 * correction), (b + correction) / (m + 2 * correction)]
+    error = np.sqrt(1 / (a + correction) - 1 / (n + 2 * correction) + 1 / (b + correction) - 1 / (m + 2 * correction))
+    ratio, reach = share[0] / share[1], quantile(level) * error
+    return Span(float(ratio), float(ratio * np.exp(-reach)), float(ratio * np.exp(reach)))
+
+
+def mean_span(values: Array, level: float = 0.95) -> Span:
+    """Give the mean of numbers with its normal interval; NaN bounds below two rows."""
+    if len(values) < 2:
+        return Span(float(np.mean(values)) if len(values) else float("nan"), float("nan"), float("nan"))
+    return _normal_span(float(np.mean(values)), np.asarray(values - np.mean(values)), level)
+
+
+def _influence(metric: Metric, truth: Array, scores: Scores) -> Array:
+    return metric.influence(truth, scores.label, scores.probabilities)
+
+
+def _normal_span(value: float, influence: Array, level: float) -> Span:
+    reach = quantile(level) * float(np.sqrt(np.mean(influence**2) / len(influence)))
+    return Span(value, value - reach, value + reach)
+
+
+def _paired_shares(candidate: Array, champion: Array, level: float) -> Span:
+    # Bonett & Price 2012: one row is added to each kind of disagreement, which keeps the level when few rows disagree.
+    gained, lost, n = int((candidate & ~champion).sum()), int((champion & ~candidate).sum()), len(candidate)
+    if gained == lost == 0:
+        return Span(0.0, 0.0, 0.0)
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    reach = quantile(level) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    return Span((gained - lost) / n, float(max(-1.0, up - down - reach)), float(min(1.0, up - down + reach)))
+
+
+def _bca(metric: Metric, truth: Array, models: list[Scores], level: float, seed: int) -> Span:
+    """Bias-corrected and accelerated bootstrap of a metric, or of the improvement of the first of two models."""
+    value = _statistic(metric, truth, models, np.arange(len(truth)))
+    rows = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
+    drawn = np.array([_statistic(metric, truth, models, picked) for picked in rows])
+    drawn = np.sort(drawn[np.isfinite(drawn)])
+    if len(drawn) < RESAMPLES // 2:
+        return Span(value, float("nan"), float("nan"))
+    if drawn[0] == drawn[-1]:
+        return Span(value, value, value)
+    below = (np.sum(drawn < value) + np.sum(drawn == value) / 2) / len(drawn)
+    bias = _normal.inv_cdf(float(np.clip(below, 1e-3, 1 - 1e-3)))
+    signs = [metric.sign, -metric.sign] if len(models) == 2 else [1]
+    influence = np.sum([sign * _influence(metric, truth, s) for sign, s in zip(signs, models, strict=True)], axis=0)
+    spread = float((influence**2).sum()) ** 1.5
+    skew = float((influence**3).sum()) / (6 * spread) if spread else 0.0
+    low, high = (_bca_quantile(drawn, bias, skew, tail) for tail in ((1 - level) / 2, (1 + level) / 2))
+    return Span(value, low, high)
+
+
+def _bca_quantile(drawn: Array, bias: float, skew: float, tail: float) -> float:
+    shifted = bias + _normal.inv_cdf(tail)
+    return float(np.quantile(drawn, _normal.cdf(bias + shifted / (1 - skew * shifted))))
+
+
+def _statistic(metric: Metric, truth: Array, models: list[Scores], rows: Array) -> float:
+    values = [
+        metric.function(truth[rows], s.label[rows], None if s.probabilities is None else s.probabilities[rows])
+        for s in models
+    ]
+    return values[0] if len(values) == 1 else metric.sign * (values[0] - values[1])
+
+
+def _check(truth: Array, level: float) -> None:
+    if len(truth) == 0:
+        raise InvalidRequest("there is no row to measure on; give at least one labelled row")
+    if not 0.5 <= level < 1:
+        raise InvalidRequest(f"a confidence level of {level} makes no sense; give one from 0.5 to below 1")
