@@ -1,0 +1,50 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+AREA ?= serving
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types contracts bench docs clean
+
+help:
+	@echo "make demo    turn the whole loop once on real data"
+	@echo "make test    everything that must hold: lint, types, contracts, tests, docs"
+	@echo "make setup   .venv with all that the tests need"
+	@echo "make lint    format and fix what can be fixed"
+	@echo "make bench   AREA=serving: measure against peers and floors"
+	@echo "make docs    build the documentation into site/"
+
+$(STAMP): pyproject.toml requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Mainspring needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(STAMP)
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/mainspring demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m bench.$(AREA)
+
+docs: $(STAMP)
+	$(BIN)/python -m docs.reference
+	$(BIN)/zensical build
+
+clean:
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,100 @@
+"""The command ``mainspring``: what it can do is listed here, what carries it out is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from mainspring.cli.output import exit_code, show_error
+from mainspring.core.errors import MainspringError
+from mainspring.version import __version__
+
+# name: (module:attribute, short help). Kept as plain text so that `mainspring --help` imports nothing else.
+COMMANDS = {
+    "demo": ("mainspring.cli.demo:demo", "Turn the whole loop once on real data and show each step."),
+    "loop": ("mainspring.cli.loop:loop", "Turn the loop on your own table."),
+    "up": ("mainspring.cli.planes:up", "Start the control plane, the data plane and the workers."),
+    "down": ("mainspring.cli.planes:down", "Stop what `mainspring up` started."),
+    "status": ("mainspring.cli.planes:status", "Show the processes and the endpoints."),
+    "config": ("mainspring.cli.config:config", "Print each setting with where its value came from."),
+    "lineage": ("mainspring.cli.lineage:lineage", "Show what a thing was made from, or what it touched."),
+    "events": ("mainspring.cli.lineage:events", "List who did what, when and from where."),
+    "deploy": ("mainspring.cli.endpoint:deploy", "Put a model version behind an endpoint."),
+    "rollback": ("mainspring.cli.endpoint:rollback", "Restore the previous release of an endpoint."),
+    "dataset": ("mainspring.cli.dataset:dataset", "Versioned tables: import, check, diff."),
+    "feature": ("mainspring.cli.nouns:feature", "Feature views: define, materialise."),
+    "run": ("mainspring.cli.nouns:run", "Experiments and runs: parameters, metrics, artifacts."),
+    "model": ("mainspring.cli.model:model", "Models: import, versions, aliases, stages, gates."),
+    "job": ("mainspring.cli.nouns:job", "Pipelines: start, watch, cancel, retry."),
+    "endpoint": ("mainspring.cli.nouns:endpoint", "Endpoints and their releases."),
+    "rollout": ("mainspring.cli.nouns:rollout", "Canaries: start, look, abort."),
+    "prediction": ("mainspring.cli.nouns:prediction", "What was answered, and what turned out to be true."),
+    "monitor": ("mainspring.cli.nouns:monitor", "Drift and performance: windows and alarms."),
+    "trigger": ("mainspring.cli.nouns:trigger", "What starts a retraining; approvals."),
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the short helps without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mainspring")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Mainspring runs the whole loop of production machine learning.
+
+    Without a command it shows what is there and what to do next. Exit codes: 0 done, 1 unforeseen error, 2 wrong
+    usage, 3 not found, 4 refused or in conflict, 5 invalid data, 6 unavailable or overloaded, 130 interrupted.
+    """
+    ctx.ensure_object(dict)
+    if ctx.invoked_subcommand is None:
+        from mainspring.cli.overview import overview
+
+        ctx.invoke(overview)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    if sys.platform == "win32":
+        click.echo("error: Mainspring runs on Linux and macOS; on Windows run it inside WSL 2", err=True)
+        sys.exit(1)
+    state: dict[str, bool] = {}
+    try:
+        code = cli.main(standalone_mode=False, obj=state)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except MainspringError as error:
+        show_error(error, as_json=state.get("as_json", False))
+        sys.exit(exit_code(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away; python would complain again at exit.
+        sys.stderr.close()
+        sys.exit(0)

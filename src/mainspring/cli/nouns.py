@@ -1,0 +1,54 @@
+"""The nouns whose commands are all derived from the operations of one service."""
+
+from __future__ import annotations
+
+from mainspring.cli.verbs import ServiceGroup
+
+feature = ServiceGroup(
+    "feature",
+    "mainspring.features.service:Features",
+    "features",
+    help="Feature views: one definition, read point-in-time correct offline and by key online.",
+)
+run = ServiceGroup(
+    "run",
+    "mainspring.tracking.service:Tracking",
+    "tracking",
+    help="Experiments and runs with their parameters, metrics, tags and artifacts.",
+)
+job = ServiceGroup(
+    "job",
+    "mainspring.pipelines.service:Pipelines",
+    "pipelines",
+    help="Jobs: durable runs of a pipeline's steps.",
+)
+endpoint = ServiceGroup(
+    "endpoint",
+    "mainspring.releases.service:Releases",
+    "releases",
+    help="Endpoints and the immutable releases that they serve.",
+)
+rollout = ServiceGroup(
+    "rollout",
+    "mainspring.rollouts.service:Rollouts",
+    "rollouts",
+    help="Canaries: how a candidate takes over the traffic, on evidence.",
+)
+prediction = ServiceGroup(
+    "prediction",
+    "mainspring.predictions.service:Predictions",
+    "predictions",
+    help="The log of predictions and the labels that were posted for them.",
+)
+monitor = ServiceGroup(
+    "monitor",
+    "mainspring.monitoring.service:Monitoring",
+    "monitoring",
+    help="Drift of the inputs and outputs, and performance on labels, within a false-alarm budget.",
+)
+trigger = ServiceGroup(
+    "trigger",
+    "mainspring.triggers.service:Triggers",
+    "triggers",
+    help="What starts a retraining, on which evidence, and who approves it.",
+)

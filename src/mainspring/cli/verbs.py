@@ -1,0 +1,105 @@
+"""Commands derived from operations: required arguments are positional, the others are options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from mainspring.cli.output import show
+from mainspring.cli.target import Target, common_options
+from mainspring.core.errors import InvalidRequest
+from mainspring.core.operations import Argument, Operation, operations
+
+
+class ServiceGroup(click.Group):
+    """The commands of one service; it is imported only when one of them is asked for."""
+
+    def __init__(self, name: str, service: str, attribute: str, *, help: str) -> None:
+        super().__init__(name=name, help=help, no_args_is_help=True)
+        self._service = service
+        self._attribute = attribute
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the verbs of the service and those written by hand."""
+        return sorted({*self._operations(), *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Give the command written by hand, else the derived one."""
+        written = super().get_command(ctx, name)
+        if written is not None:
+            return written
+        found = self._operations().get(name)
+        return None if found is None else derive(found, name, self._attribute)
+
+    def _operations(self) -> dict[str, Operation]:
+        module, attribute = self._service.split(":")
+        service = getattr(import_module(module), attribute)
+        return {op.name.replace("_", "-"): op for op in operations(service)}
+
+
+def derive(op: Operation, name: str, attribute: str) -> click.Command:
+    """Give the command that carries out *op* of the platform's service *attribute*."""
+    parameters: list[click.Parameter] = []
+    for argument in op.arguments:
+        parameters.append(_positional(argument) if argument.required else _option(argument))
+
+    @common_options
+    def run(target: Target, as_json: bool, **given: Any) -> None:
+        values = {a.name: _value(a, given[a.name]) for a in op.arguments if given[a.name] is not None}
+        with target.session() as session:
+            result = getattr(getattr(session, attribute), op.name)(**values)
+        show(result, as_json=as_json)
+
+    command: click.Command = click.command(name, help=_help(op), short_help=op.summary)(run)
+    command.params = [*parameters, *command.params]
+    return command
+
+
+def _help(op: Operation) -> str:
+    return re.sub(r"\*(\w+)\*", lambda match: match[1].upper(), op.doc)
+
+
+def _positional(argument: Argument) -> click.Argument:
+    return click.Argument([argument.name], metavar=argument.name.upper())
+
+
+def _option(argument: Argument) -> click.Option:
+    flag = f"--{argument.name.replace('_', '-')}"
+    if argument.type is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}", argument.name], default=None, help=_default(argument))
+    many = str in get_args(argument.type) and _is_list(argument.type)
+    return click.Option([flag, argument.name], default=None, help=_default(argument), metavar="JSON" if many else None)
+
+
+def _default(argument: Argument) -> str:
+    kind = argument.type if isinstance(argument.type, str) else inspect.formatannotation(argument.type)
+    kind = re.sub(r"\b[\w]+\.(?=\w)", "", kind)
+    default = "" if argument.default is None else f"; default {argument.default!r}"
+    return f"{kind}{default}"
+
+
+def _is_list(kind: Any) -> bool:
+    return "list" in str(kind)
+
+
+def _value(argument: Argument, text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    attempts: list[Callable[[], Any]] = [
+        lambda: msgspec.convert(text, argument.type, strict=False),
+        lambda: msgspec.json.decode(text, type=argument.type),
+        lambda: msgspec.convert(text.split(","), argument.type, strict=False),
+    ]
+    problem: Exception | None = None
+    for attempt in attempts:
+        try:
+            return attempt()
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            problem = problem or error
+    raise InvalidRequest(f"{argument.name}: {problem}; write a value, a list as a,b,c, or JSON")
