@@ -19,7 +19,7 @@ def main() -> int:
     # A Ctrl-C at the terminal reaches the whole process group: the tests still need the server while they finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     identity = {"user": int(user), "group": int(group), "extra_groups": []} if int(user) >= 0 else {}
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, **identity)
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, **identity)  # type: ignore[call-overload]
     threading.Thread(target=_end_at_end_of_input, args=(server,), daemon=True).start()
     code = int(server.wait())
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Technology: the storage kits know no noun of MLOps."""

@@ -1,0 +1,144 @@
+"""Objects in a local folder: ``sha256/ab/cdef...``, written beside it and moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Self
+
+from mainspring.core.errors import NotFound
+from mainspring.storage.locations import folder_of
+from mainspring.storage.objects.digests import HashingReader, digest_of, hexadecimal, require
+from mainspring.storage.objects.placing import replacing, temporary, writing
+
+ABANDONED_AFTER_S = 86_400.0
+
+
+class LocalObjects:
+    """A folder; several processes may use it at once."""
+
+    lacks: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self._objects = folder / "sha256"
+        self._incoming = folder / "incoming"
+        with writing(folder):
+            self._objects.mkdir(parents=True, exist_ok=True)
+            self._incoming.mkdir(exist_ok=True)
+            self._remove_abandoned()
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open, or make, the store at ``file:///folder``."""
+        return cls(folder_of(url))
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store the bytes and give their digest."""
+        digest = digest_of(data)
+        if not self._has(digest, len(data)):
+            self._store([data], digest)
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        """Store the content that the file has while it is read, and give its digest."""
+        with path.open("rb") as file:
+            return self._store(HashingReader(file), None)
+
+    def get_bytes(self, digest: str, *, verify: bool = False) -> bytes:
+        """Give the content; raises NotFound, and with *verify* Corrupt."""
+        with self.open_object(digest) as file:
+            data = file.read()
+        if verify:
+            require(digest, digest_of(data))
+        return data
+
+    def get_file(self, digest: str, path: Path, *, verify: bool = False) -> None:
+        """Write the content to *path*, whole or not at all; raises NotFound, and with *verify* Corrupt."""
+        with self.open_object(digest) as source, writing(path), replacing(path) as (_, target):
+            if not verify:
+                shutil.copyfileobj(source, target, 1 << 20)
+                return
+            reader = HashingReader(source)
+            target.writelines(reader)
+            require(digest, reader.digest)
+
+    def open_object(self, digest: str) -> BinaryIO:
+        """Give the content as a file."""
+        try:
+            return self._path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"there is no object {digest}", digest=digest) from None
+
+    def exists(self, digest: str) -> bool:
+        """Tell whether the object is there."""
+        return self._path(digest).is_file()
+
+    def size(self, digest: str) -> int:
+        """Give the number of bytes of the object."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound(f"there is no object {digest}", digest=digest) from None
+
+    def delete(self, digest: str) -> None:
+        """Remove the object."""
+        path = self._path(digest)
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+    def list(self) -> Iterator[str]:
+        """Give the digest of every object."""
+        for shard in self._objects.iterdir():
+            for path in shard.iterdir():
+                yield f"sha256:{shard.name}{path.name}"
+
+    def _path(self, digest: str) -> Path:
+        name = hexadecimal(digest)
+        return self._objects / name[:2] / name[2:]
+
+    def _has(self, digest: str, size: int) -> bool:
+        # A file of another size was damaged after it was stored: storing the same bytes again repairs it.
+        try:
+            return self._path(digest).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def _store(self, chunks: Iterable[bytes], digest: str | None) -> str:
+        with writing(self._objects):
+            with temporary(self._incoming) as (incoming, file):
+                file.writelines(chunks)
+                size = file.tell()
+                digest = chunks.digest if isinstance(chunks, HashingReader) else digest
+                assert digest is not None
+                if self._has(digest, size):
+                    return digest
+                file.flush()
+                os.fsync(file.fileno())
+                place = self._path(digest)
+                made = not place.parent.exists()
+                place.parent.mkdir(exist_ok=True)
+                incoming.chmod(0o444)
+                incoming.replace(place)
+            _sync_folder(place.parent)
+            if made:
+                _sync_folder(self._objects)
+        return digest
+
+    def _remove_abandoned(self) -> None:
+        for path in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
+                    path.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable: it lives in the folder, not in the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,65 @@
+"""An object store: put bytes, get their digest; give the digest, get the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Protocol, Self
+
+from mainspring.core.plugins import Registry
+from mainspring.storage.locations import scheme_of
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under the digest of their content.
+
+    An object is there whole or not at all, at any moment of any crash, and durable once `put_*` has returned. Storing
+    the same bytes again, also at the same time, is one object. Every method raises InvalidRequest for a malformed
+    digest and Unavailable when the store cannot be reached or written; reading what is not there raises NotFound.
+    """
+
+    lacks: ClassVar[Mapping[str, str]]
+    """What this driver cannot do, by capability, with the reason."""
+
+    @classmethod
+    def open(cls, url: str) -> Self: ...
+
+    def put_bytes(self, data: bytes) -> str: ...
+
+    def put_file(self, path: Path) -> str: ...
+
+    def get_bytes(self, digest: str, *, verify: bool = False) -> bytes:
+        """Give the content; with *verify*, raise Corrupt when it does not have this digest."""
+        ...
+
+    def get_file(self, digest: str, path: Path, *, verify: bool = False) -> None:
+        """Write the content to *path*, replacing what is there; whole or not at all. *verify* as in `get_bytes`."""
+        ...
+
+    def open_object(self, digest: str) -> BinaryIO:
+        """Give the content as a seekable binary file, to be closed by the caller."""
+        ...
+
+    def exists(self, digest: str) -> bool: ...
+
+    def size(self, digest: str) -> int: ...
+
+    def delete(self, digest: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        ...
+
+    def list(self) -> Iterator[str]:
+        """Give the digest of every object, in no order."""
+        ...
+
+
+objects: Registry[type[ObjectStore]] = Registry(
+    "objects",
+    file="mainspring.storage.objects.drivers.local:LocalObjects",
+    s3="mainspring.storage.objects.drivers.s3:S3Objects",
+)
+
+
+def open_objects(url: str) -> ObjectStore:
+    """Open the store at ``file:///folder`` or ``s3://bucket/prefix`` (options: `storage.locations.Bucket.parse`)."""
+    return objects.load(scheme_of(url)).open(url)

@@ -1,0 +1,81 @@
+"""The local folder keeps its promise under crashes, damage and a disk that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mainspring.core.errors import Unavailable
+from mainspring.storage.objects.digests import digest_of
+from mainspring.storage.objects.drivers.local import ABANDONED_AFTER_S, LocalObjects
+
+DIE_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from mainspring.storage.objects.drivers.local import LocalObjects
+store = LocalObjects(Path(sys.argv[1]))
+moment = sys.argv[2]
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+if moment == "before it is on disk": os.fsync = die
+if moment == "before it is in place": Path.replace = die
+store.put_bytes(b"half" * 1000)
+die()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before it is on disk", "before it is in place", "after it returned"])
+def test_a_writer_killed_at_any_moment_leaves_a_whole_object_or_none(tmp_path: Path, moment: str) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE_WHILE_WRITING, str(tmp_path), moment])
+    assert died.returncode == -signal.SIGKILL
+    store = LocalObjects(tmp_path)
+    expected = [digest_of(b"half" * 1000)] if moment == "after it returned" else []
+    assert list(store.list()) == expected
+    assert store.get_bytes(store.put_bytes(b"half" * 1000), verify=True) == b"half" * 1000
+
+
+def test_what_a_killed_writer_left_is_removed_a_day_later_and_not_before(tmp_path: Path) -> None:
+    LocalObjects(tmp_path)
+    old, young = tmp_path / "incoming" / "old", tmp_path / "incoming" / "young"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    past = time.time() - ABANDONED_AFTER_S - 60
+    os.utime(old, (past, past))
+    LocalObjects(tmp_path)
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_storing_the_bytes_again_repairs_an_object_that_was_cut_off(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    digest = store.put_bytes(b"whole")
+    [place] = [path for path in (tmp_path / "sha256").rglob("*") if path.is_file()]
+    place.chmod(0o644)
+    place.write_bytes(b"who")
+    assert store.put_bytes(b"whole") == digest
+    assert store.get_bytes(digest, verify=True) == b"whole"
+
+
+def test_a_folder_that_cannot_be_written_is_unavailable_and_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file stands where the folder should be")
+    with pytest.raises(Unavailable, match="taken"):
+        LocalObjects(tmp_path / "taken")
+
+
+def test_a_disk_that_takes_no_more_is_unavailable_and_leaves_nothing(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="File too large"):
+            store.put_bytes(b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(store.list()) == []
+    assert list((tmp_path / "incoming").iterdir()) == []
