@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import msgspec
 
 from mainspring.core.errors import BY_CODE, MainspringError, Unavailable
@@ -14,7 +14,7 @@ from mainspring.core.operations import Operation, operations
 S = TypeVar("S")
 
 
-def remote(service: type[S], http: httpx.Client) -> S:
+def remote(service: type[S], http: httpx2.Client) -> S:
     """Give an object that has the operations of *service* and carries each out at the control plane behind *http*.
 
     Errors come back as the types that the service itself raises; Unavailable when nothing answers.
@@ -23,7 +23,7 @@ def remote(service: type[S], http: httpx.Client) -> S:
     return cast(S, type(f"Remote{service.__name__}", (), methods)())
 
 
-def _call(http: httpx.Client, op: Operation) -> Any:
+def _call(http: httpx2.Client, op: Operation) -> Any:
     decoder = msgspec.json.Decoder(op.returns)
     names = [a.name for a in op.arguments]
     defaults = {a.name: a.default for a in op.arguments if not a.required}
@@ -48,11 +48,11 @@ def _call(http: httpx.Client, op: Operation) -> Any:
     return call
 
 
-def send(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
+def send(http: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
     """Send a request and raise what the control plane answered, if that is an error."""
     try:
         reply = http.request(method, path, **options)
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:
         raise Unavailable(
             f"no control plane answers at {http.base_url}: {error}; is `mainspring up` running?"
         ) from error
@@ -86,7 +86,7 @@ def _query(values: dict[str, Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _error(reply: httpx.Response) -> MainspringError:
+def _error(reply: httpx2.Response) -> MainspringError:
     try:
         detail = msgspec.json.decode(reply.content)["error"]
         kind = BY_CODE.get(detail["code"], MainspringError)

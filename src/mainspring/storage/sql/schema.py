@@ -88,4 +88,4 @@ def upsert(
         statement = statement.on_conflict_do_update(index_elements=list(keys), set_=settings)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(keys))
-    return connection.execute(statement).rowcount
+    return len(connection.execute(statement.returning(table.c[keys[0]])).all())

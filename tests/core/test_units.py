@@ -1,0 +1,39 @@
+"""Durations and sizes as people write them."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainspring.core.errors import InvalidRequest
+from mainspring.core.units import format_bytes, format_duration, parse_bytes, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("250ms", 0.25), ("2 d", 172800), ("1w", 604800), ("0s", 0)],
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "5 years", "1h-30m", "-5s", "9" * 20 + "w"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="duration"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**6))
+def test_a_formatted_duration_reads_back_to_within_its_two_units(seconds: int) -> None:
+    back = parse_duration(format_duration(float(seconds))).total_seconds()
+    assert abs(back - seconds) <= max(0.05 * seconds, 0.5)
+
+
+def test_sizes_are_read_in_both_systems() -> None:
+    assert parse_bytes("64MiB") == 64 * 2**20
+    assert parse_bytes("1.5 GB") == 1_500_000_000
+    assert parse_bytes("512") == 512
+    assert format_bytes(64 * 2**20) == "64MiB"
+    with pytest.raises(InvalidRequest):
+        parse_bytes("many")
