@@ -23,12 +23,15 @@ _normal = NormalDist()
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric on *rows* rows with its confidence interval; *method* names how the interval was made."""
+    """A metric on *rows* rows with its confidence interval; None where the metric is not defined on these rows.
+
+    *method* names how the interval was made.
+    """
 
     metric: str
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
     level: float
     rows: int
     method: str
@@ -38,22 +41,22 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate against a champion on the same rows.
 
     ``improvement`` is positive when the candidate is better, whichever way the metric points; ``low`` and ``high``
-    bound it. ``candidate`` and ``champion`` are the metric itself.
+    bound it. ``candidate`` and ``champion`` are the metric itself. None where it is not defined on these rows.
     """
 
     metric: str
-    candidate: float
-    champion: float
-    improvement: float
-    low: float
-    high: float
+    candidate: float | None
+    champion: float | None
+    improvement: float | None
+    low: float | None
+    high: float | None
     level: float
     rows: int
     method: str
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A number with its bounds."""
+    """A number with its bounds; NaN where there are none."""
 
     value: float
     low: float
@@ -61,7 +64,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, seed: int = 0) -> Estimate:
-    """Give a metric with its confidence interval; NaN bounds where the metric is not defined.
+    """Give a metric with its confidence interval.
 
     Raises InvalidRequest when there is no such metric or no row.
     """
@@ -75,7 +78,13 @@ def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, 
     else:
         span, method = _normal_span(value, _influence(m, truth, scores), level), "influence"
     return Estimate(
-        metric=metric, value=value, low=span.low, high=span.high, level=level, rows=len(truth), method=method
+        metric=metric,
+        value=_defined(value),
+        low=_defined(span.low),
+        high=_defined(span.high),
+        level=level,
+        rows=len(truth),
+        method=method,
     )
 
 
@@ -99,11 +108,11 @@ def compare(
         span, method = _normal_span(improvement, influence, level), "paired influence"
     return Comparison(
         metric=metric,
-        candidate=values[0],
-        champion=values[1],
-        improvement=improvement,
-        low=span.low,
-        high=span.high,
+        candidate=_defined(values[0]),
+        champion=_defined(values[1]),
+        improvement=_defined(improvement),
+        low=_defined(span.low),
+        high=_defined(span.high),
         level=level,
         rows=len(truth),
         method=method,
@@ -204,6 +213,10 @@ def _statistic(metric: Metric, truth: Array, models: list[Scores], rows: Array) 
         for s in models
     ]
     return values[0] if len(values) == 1 else metric.sign * (values[0] - values[1])
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _check(truth: Array, level: float) -> None:
