@@ -1,0 +1,1 @@
+"""Metrics: histories of points, and the latest point of each."""

@@ -1,0 +1,162 @@
+"""The tables of metrics, laid out for histories of 100,000 steps and searches over 10,000 runs, and their SQL.
+
+A series is one key of one run. Its row holds the latest point, so that a search never touches histories; its number
+keeps the rows of points short, and their primary key is the order in which they are read.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Dialect,
+    ForeignKey,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mainspring.storage.sql.schema import Identity64, metadata, upsert
+from mainspring.tracking.model import Metric, portable
+
+NAN = 2**63 - 1
+"""What SortableDouble stores for NaN: greater than everything else."""
+
+
+class SortableDouble(TypeDecorator[float]):
+    """A double stored as a 64-bit integer of the same order; exact, and it has NaN (last) and infinities.
+
+    SQLite turns a NaN into NULL, and neither dialect lets a primary key hold one. The bits of an IEEE 754 double sort
+    like a sign and a magnitude; flipping the magnitude of negative numbers makes that two's complement.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> int | None:
+        """Give the integer; -0.0 becomes 0.0, and all NaNs become one."""
+        return None if value is None else sortable(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> float | None:
+        """Give the double."""
+        return None if value is None else from_sortable(value)
+
+
+_DOUBLE = struct.Struct("<d")
+_INTEGER = struct.Struct("<q")
+
+
+def sortable(value: float) -> int:
+    """Give the integer that stands for *value*."""
+    if value != value:
+        return NAN
+    bits: int = _INTEGER.unpack(_DOUBLE.pack(value + 0.0))[0]
+    return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
+
+
+def from_sortable(number: int) -> float:
+    """Give the value that stands behind an integer."""
+    if number == NAN:
+        return math.nan
+    value: float = _DOUBLE.unpack(_INTEGER.pack(number if number >= 0 else number ^ 0x7FFF_FFFF_FFFF_FFFF))[0]
+    return value
+
+
+series = Table(
+    "metric_series",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("run", Text, ForeignKey("runs.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("value", SortableDouble, nullable=False),
+    UniqueConstraint("run", "key"),
+)
+
+points = Table(
+    "metric_points",
+    metadata,
+    Column("series", BigInteger, ForeignKey("metric_series.id"), primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", SortableDouble, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+
+class Point(NamedTuple):
+    """A point of a series; tuples of sortable integers, so the greatest is the latest."""
+
+    step: int
+    at_us: int
+    value: int
+
+
+def insert_points(connection: Connection, run: str, metrics: Sequence[Metric], now_us: int) -> None:
+    """Insert points and move the latest ones on; exact duplicates are ignored. The run must be locked."""
+    by_key: dict[str, list[Point]] = {}
+    for metric in metrics:
+        at_us = now_us if metric.at_us is None else metric.at_us
+        by_key.setdefault(metric.key, []).append(Point(metric.step, at_us, sortable(metric.number)))
+    numbers = _advance(connection, run, {key: max(found) for key, found in by_key.items()})
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [
+        {"series": numbers[key], "step": point.step, "at_us": point.at_us, "value": from_sortable(point.value)}
+        for key, found in by_key.items()
+        for point in found
+    ]
+    connection.execute(insert(points).on_conflict_do_nothing(), rows)
+
+
+def _advance(connection: Connection, run: str, latest: dict[str, Point]) -> dict[str, int]:
+    rows = [
+        {"run": run, "key": key, "step": p.step, "at_us": p.at_us, "value": from_sortable(p.value)}
+        for key, p in latest.items()
+    ]
+    upsert(connection, series, rows, keys=["run", "key"], update=[])
+    mine = (series.c.run == run) & series.c.key.in_(list(latest))
+    numbers: dict[str, int] = {}
+    for number, key, step, at_us, value in connection.execute(
+        select(series.c.id, series.c.key, series.c.step, series.c.at_us, series.c.value).where(mine)
+    ):
+        numbers[key] = number
+        new = latest[key]
+        if new > Point(step, at_us, sortable(value)):
+            values = {"step": new.step, "at_us": new.at_us, "value": from_sortable(new.value)}
+            connection.execute(update(series).where(series.c.id == number).values(values))
+    return numbers
+
+
+def latest_of(connection: Connection, runs: Iterable[str]) -> dict[str, dict[str, Metric]]:
+    """Read the latest point of every metric of some runs."""
+    found: dict[str, dict[str, Metric]] = {run: {} for run in runs}
+    query = select(series.c.run, series.c.key, series.c.value, series.c.step, series.c.at_us)
+    for run, key, value, step, at_us in connection.execute(query.where(series.c.run.in_(found)).order_by(series.c.key)):
+        found[run][key] = Metric(key, portable(value), step, at_us)
+    return found
+
+
+def history_of(
+    connection: Connection, run: str, key: str, *, after: tuple[int, int, int] | None, limit: int
+) -> list[tuple[int, int, int]]:
+    """Read points of a metric, each as (step, at_us, sortable value), in that order, after one that was read before."""
+    number = select(series.c.id).where(series.c.run == run, series.c.key == key).scalar_subquery()
+    columns = points.c.step, points.c.at_us, type_coerce(points.c.value, BigInteger)
+    query = select(*columns).where(points.c.series == number).order_by(*columns).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*columns) > tuple_(*map(literal, after)))
+    return [(step, at_us, value) for step, at_us, value in connection.execute(query)]

@@ -1,0 +1,192 @@
+"""What tracking keeps: experiments, runs, and what each run read, set, measured and left behind."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from mainspring.core.refs import ref
+
+RunStatus = Literal["running", "finished", "failed", "killed"]
+RunEnd = Literal["finished", "failed", "killed"]
+RunPart = Literal["params", "metrics", "tags", "inputs"]
+NotFinite = Literal["nan", "inf", "-inf"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_METRICS = 1_000
+MAX_PARAMS = 100
+MAX_TAGS = 100
+MAX_KEY_CHARS = 250
+MAX_PARAM_CHARS = 6_000
+MAX_TAG_CHARS = 8_000
+MAX_HISTORY = 25_000
+MAX_PAGE = 1_000
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """A named collection of runs."""
+
+    id: str
+    name: str
+    created: datetime
+    tags: dict[str, str] = {}
+
+    @property
+    def ref(self) -> str:
+        """Give the ref that events and lineage use."""
+        return ref("experiment", self.name)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One execution of code whose results are worth keeping; ``commit`` is the Git commit of that code."""
+
+    id: str
+    name: str
+    experiment: str
+    status: RunStatus
+    started: datetime
+    ended: datetime | None = None
+    parent: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+
+    @property
+    def ref(self) -> str:
+        """Give the ref that events and lineage use."""
+        return run_ref(self.id)
+
+
+def run_ref(run: str) -> str:
+    """Give the ref of a run by its id."""
+    return ref("run", run)
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One measured value; ``at_us`` is when it was measured, in microseconds since 1970 UTC (None: on arrival).
+
+    JSON has no NaN and no infinities, so ``value`` holds those as text, on every side; ``number`` is always a float.
+    """
+
+    key: str
+    value: float | NotFinite
+    step: int = 0
+    at_us: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            msgspec.structs.force_setattr(self, "value", portable(self.value))
+
+    @property
+    def number(self) -> float:
+        """Give the value as a float."""
+        return float(self.value)
+
+
+def microseconds(moment: datetime) -> int:
+    """Give a moment in microseconds since 1970 UTC."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def portable(value: float) -> float | NotFinite:
+    """Give *value* as JSON can carry it: NaN and the infinities as text."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"
+
+
+class DatasetInput(msgspec.Struct, frozen=True):
+    """A dataset version that a run read, and what for (``training``, ``evaluation``, ...)."""
+
+    dataset: str
+    context: str = "training"
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A file that a run left behind: a name, and the object that holds its bytes. ``path`` never names a real file."""
+
+    path: str
+    digest: str
+    size: int
+
+
+class RunDetails(msgspec.Struct, frozen=True):
+    """A run with everything small that belongs to it; ``metrics`` holds the latest point of each key."""
+
+    run: Run
+    params: dict[str, str] = {}
+    metrics: dict[str, Metric] = {}
+    tags: dict[str, str] = {}
+    inputs: list[DatasetInput] = []
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """Runs that were found; ``next_page`` is handed back to get those that follow, None at the end."""
+
+    runs: list[RunDetails]
+    next_page: str | None = None
+
+
+class History(msgspec.Struct, frozen=True):
+    """Points of one metric in the order of (step, at, value), as columns; ``at`` in microseconds since 1970 UTC."""
+
+    key: str
+    steps: list[int]
+    at_us: list[int]
+    values: list[float | NotFinite]
+    next_page: str | None = None
+
+
+class Package(msgspec.Struct, frozen=True, array_like=True):
+    """An installed Python distribution."""
+
+    name: str
+    version: str
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """A graphics processor as its driver names it."""
+
+    name: str
+    memory_bytes: int
+    driver: str
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """Where a run happened. ``cpus`` and ``memory_bytes`` are what the process may use, not what the machine has."""
+
+    python: str
+    os: str
+    architecture: str
+    cpu: str
+    cpus: int
+    memory_bytes: int
+    gpus: list[Gpu] = []
+    packages: list[Package] = []
+
+
+class UntrackedFile(msgspec.Struct, frozen=True):
+    """A file of the working tree that Git does not know yet."""
+
+    path: str
+    data: bytes
+
+
+class SourceCode(msgspec.Struct, frozen=True):
+    """The code of a run: the commit, and how the working tree differed from it.
+
+    ``left_out`` says which changed files were not captured, and why: ``"notes/big.csv: larger than 256KiB"``.
+    """
+
+    commit: str | None
+    branch: str | None
+    dirty: bool
+    diff: bytes = b""
+    untracked: list[UntrackedFile] = []
+    left_out: list[str] = []

@@ -1,0 +1,1 @@
+"""Search: the language of filters over runs, and its translation to SQL."""

@@ -1,0 +1,371 @@
+"""The verbs of tracking: start runs, log what they set and measure, end them, find them again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from mainspring.core.clock import Clock, SystemClock
+from mainspring.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, TooLarge
+from mainspring.core.ids import new_id
+from mainspring.core.operations import operation
+from mainspring.core.refs import Ref, check_name
+from mainspring.storage.objects.digests import digest_of
+from mainspring.storage.objects.store import ObjectStore
+from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.journal import emit
+from mainspring.tracking import paging, store
+from mainspring.tracking.artifacts import check_path, parents
+from mainspring.tracking.events import (
+    ExperimentCreated,
+    RunCodeRecorded,
+    RunFinished,
+    RunReadDataset,
+    RunResumed,
+    RunStarted,
+)
+from mainspring.tracking.limits import check_batch, check_texts
+from mainspring.tracking.metrics import store as metric_store
+from mainspring.tracking.model import (
+    MAX_HISTORY,
+    MAX_PAGE,
+    Artifact,
+    DatasetInput,
+    Environment,
+    Experiment,
+    History,
+    Metric,
+    Run,
+    RunDetails,
+    RunEnd,
+    RunPage,
+    RunPart,
+    SourceCode,
+    microseconds,
+    portable,
+    run_ref,
+)
+from mainspring.tracking.search import store as search_store
+from mainspring.tracking.search.filters import parse_filter, parse_order
+
+MAX_INLINE_BYTES = 8 * 2**20
+_PARTS: list[RunPart] = ["params", "metrics", "tags", "inputs"]
+
+
+class Tracking:
+    """Experiments and runs, kept in *database*; the bytes of artifacts are kept in *objects*."""
+
+    def __init__(self, database: Database, objects: ObjectStore, clock: Clock | None = None) -> None:
+        self.database = database
+        self.objects = objects
+        self.clock = clock or SystemClock()
+
+    # Experiments
+
+    @operation("POST /experiments")
+    def create_experiment(self, name: str, tags: dict[str, str] | None = None) -> Experiment:
+        """Create an experiment; raises AlreadyExists when there is one of this name."""
+        check_texts(tags or {}, "tag")
+        fresh = Experiment(new_id(), check_name(name, "experiment"), self.clock.now(), tags or {})
+        with self.database.begin() as connection:
+            if not store.insert_experiment(connection, fresh):
+                raise AlreadyExists(f"experiment {name!r} exists already: log to it, or take another name", name=name)
+            emit(connection, ExperimentCreated(experiment=name))
+        return fresh
+
+    @operation("GET /experiments")
+    def list_experiments(self, after: str = "", limit: int = 100) -> list[Experiment]:
+        """List experiments in the order of their names, beginning after the name *after*."""
+        with self.database.read() as connection:
+            return store.find_experiments(connection, after=after, limit=_bounded(limit))
+
+    @operation("GET /experiments/{name}")
+    def get_experiment(self, name: str) -> Experiment:
+        """Get an experiment by its name; raises NotFound."""
+        with self.database.read() as connection:
+            return store.require_experiment(connection, name)
+
+    @operation("POST /experiments/{name}/tags")
+    def tag_experiment(self, name: str, tags: dict[str, str]) -> Experiment:
+        """Set tags of an experiment; raises NotFound."""
+        check_texts(tags, "tag")
+        with self.database.begin() as connection:
+            store.set_experiment_tags(connection, store.require_experiment(connection, name).id, tags)
+            return store.require_experiment(connection, name)
+
+    # Runs
+
+    @operation("POST /experiments/{experiment}/runs")
+    def create_run(
+        self,
+        experiment: str,
+        name: str | None = None,
+        parent: str | None = None,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        started: datetime | None = None,
+        run: str | None = None,
+        token: str | None = None,
+    ) -> Run:
+        """Start a run; the experiment is created when it does not exist.
+
+        A second call with the same *token*, or the same id *run* (made by the caller with `new_id`, so that it can
+        log before this call got through), returns the first run and writes nothing. Raises NotFound for an unknown
+        *parent*.
+        """
+        check_batch([], params or {}, tags or {})
+        check_name(experiment, "experiment")
+        now = self.clock.now()
+        id = check_name(run or new_id(), "run")
+        fresh = Run(id, name or f"run-{id[-6:].lower()}", experiment, "running", started or now, parent=parent)
+        with self.database.begin() as connection:
+            existing = store.existing_run(connection, fresh, token)
+            if existing is not None:
+                return existing
+            if parent is not None:
+                store.require_run(connection, parent)
+            if store.insert_experiment(connection, Experiment(new_id(), experiment, now)):
+                emit(connection, ExperimentCreated(experiment=experiment))
+            if not store.insert_run(connection, fresh, token):
+                # Another call with the same token committed since we looked.
+                return store.existing_run(connection, fresh, token) or fresh
+            store.insert_params(connection, id, params or {})
+            store.set_tags(connection, id, tags or {})
+            parent_ref = None if parent is None else run_ref(parent)
+            emit(connection, RunStarted(run=fresh.ref, experiment=experiment, parent=parent_ref))
+        return fresh
+
+    @operation("GET /runs/{run}")
+    def get_run(self, run: str) -> RunDetails:
+        """Get a run with its parameters, tags, dataset inputs and the latest point of each metric; raises NotFound."""
+        with self.database.read() as connection:
+            found = store.require_run(connection, run)
+            return search_store.details_of(connection, [found], _PARTS)[0]
+
+    @operation("POST /runs/search")
+    def search_runs(
+        self,
+        experiments: list[str] | None = None,
+        where: str = "",
+        order_by: list[str] | None = None,
+        include: list[RunPart] | None = None,
+        limit: int = 100,
+        page: str | None = None,
+    ) -> RunPage:
+        """Find runs, newest first unless *order_by* says otherwise, such as ``["metrics.auc desc"]``.
+
+        *where* is a filter such as ``metrics.auc > 0.9 and tags.team = 'ads'``; *include* says what comes with each
+        run (default: everything); an empty list is fastest. Raises InvalidRequest for what cannot be read.
+        """
+        condition = parse_filter(where)
+        order = [parse_order(text) for text in order_by or []]
+        with self.database.read() as connection:
+            found, next_page = search_store.find_runs(
+                connection, experiments or [], condition, order, limit=_bounded(limit), page=page
+            )
+            return RunPage(
+                search_store.details_of(connection, found, _PARTS if include is None else include), next_page
+            )
+
+    @operation("POST /runs/{run}/finish")
+    def finish_run(self, run: str, status: RunEnd = "finished", ended: datetime | None = None) -> Run:
+        """End a run; ending it the same way again changes nothing.
+
+        Raises Conflict when the run ended another way, NotFound when there is none.
+        """
+        with store.writing(self.database, run) as connection:
+            found = store.require_run(connection, run)
+            if found.status == status:
+                return found
+            if found.status != "running":
+                raise Conflict(f"run {run} is {found.status} already: resume it before it can be {status}", run=run)
+            store.set_status(connection, run, status, ended or self.clock.now())
+            emit(connection, RunFinished(run=run_ref(run), status=status))
+            return store.require_run(connection, run)
+
+    @operation("POST /runs/{run}/resume")
+    def resume_run(self, run: str) -> Run:
+        """Let an ended run go on; one that is running stays as it is."""
+        with store.writing(self.database, run) as connection:
+            found = store.require_run(connection, run)
+            if found.status == "running":
+                return found
+            store.set_status(connection, run, "running", None)
+            emit(connection, RunResumed(run=run_ref(run)))
+            return store.require_run(connection, run)
+
+    # What a run sets and measures
+
+    @operation("POST /runs/{run}/batches")
+    def log_batch(
+        self,
+        run: str,
+        metrics: list[Metric] | None = None,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        writer: str | None = None,
+        sequence: int = 0,
+    ) -> None:
+        """Log up to 1000 metrics, 100 params and 100 tags, all or nothing.
+
+        A *writer* numbers its batches upwards in *sequence*: a batch whose number was reached already is ignored, so
+        it may be sent again. Exact duplicates of metrics are ignored anyhow. Raises Conflict when a param has another
+        value already, NotFound, TooLarge and InvalidRequest.
+        """
+        check_batch(metrics or [], params or {}, tags or {})
+        with store.writing(self.database, run) as connection:
+            if writer is not None and not store.advance_writer(connection, run, writer, sequence):
+                return
+            store.write_params_once(connection, run, params or {})
+            store.set_tags(connection, run, tags or {})
+            if metrics:
+                metric_store.insert_points(connection, run, metrics, microseconds(self.clock.now()))
+
+    @operation("POST /runs/{run}/metrics")
+    def log_metric(self, run: str, key: str, value: float, step: int = 0, at_us: int | None = None) -> None:
+        """Log one finite value of a metric, see `log_batch`; `client.logging.RunLogger` does it without waiting."""
+        self.log_batch(run, metrics=[Metric(key, value, step, at_us)])
+
+    @operation("POST /runs/{run}/params")
+    def log_params(self, run: str, params: dict[str, str]) -> None:
+        """Set parameters once and for all; raises Conflict when one has another value already."""
+        self.log_batch(run, params=params)
+
+    @operation("POST /runs/{run}/tags")
+    def set_tags(self, run: str, tags: dict[str, str]) -> None:
+        """Set tags, replacing those of the same key."""
+        self.log_batch(run, tags=tags)
+
+    @operation("DELETE /runs/{run}/tags/{key}")
+    def delete_tag(self, run: str, key: str) -> None:
+        """Remove a tag; raises NotFound when the run has none of this key."""
+        with store.writing(self.database, run) as connection:
+            if not store.delete_tag(connection, run, key):
+                raise NotFound(f"run {run} has no tag {key!r}", run=run, key=key)
+
+    @operation("GET /runs/{run}/metrics/{key:path}")
+    def metric_history(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:
+        """Read the points of one metric in the order of (step, time, value); empty when it was never logged."""
+        after = None if page is None else paging.decode(page, tuple[int, int, int])
+        with self.database.read() as connection:
+            store.require_run(connection, run)
+            wanted = _bounded(limit, MAX_HISTORY)
+            rows = metric_store.history_of(connection, run, key, after=after, limit=wanted + 1)
+        more = paging.encode(rows[wanted - 1]) if len(rows) > wanted else None
+        kept = [metric_store.Point(*row) for row in rows[:wanted]]
+        values = [portable(metric_store.from_sortable(point.value)) for point in kept]
+        return History(key, [p.step for p in kept], [p.at_us for p in kept], values, more)
+
+    # What a run reads and leaves behind
+
+    @operation("POST /runs/{run}/inputs")
+    def log_input(self, run: str, dataset: str, context: str = "training") -> DatasetInput:
+        """Note that a run reads a dataset version; *dataset* is a ref with a version, such as ``dataset:trips@12``."""
+        ref = Ref.parse(dataset, kind="dataset")
+        if ref.version is None:
+            raise InvalidRequest(f"{dataset!r} may mean something else tomorrow: name a version, such as {ref}@1")
+        check_texts({"context": context}, "input")
+        used = DatasetInput(str(ref), context)
+        with store.writing(self.database, run) as connection:
+            if store.insert_input(connection, run, used):
+                emit(connection, RunReadDataset(run=run_ref(run), dataset=used.dataset, context=context))
+        return used
+
+    @operation("POST /runs/{run}/artifacts")
+    def log_artifact(self, run: str, path: str, digest: str) -> Artifact:
+        """Let *path* of the run point to an object that is stored already, instead of what it pointed to.
+
+        Raises NotFound when there is no such object, Conflict when the path is a folder of another artifact or the
+        other way round, InvalidRequest for a path that leaves its folder.
+        """
+        check_path(path)
+        if not self.objects.exists(digest):
+            raise NotFound(f"no object {digest}: upload it first", digest=digest)
+        artifact = Artifact(path, digest, self.objects.size(digest))
+        with store.writing(self.database, run) as connection:
+            above = next((p for p in parents(path) if store.find_artifact(connection, run, p)), None)
+            below = store.find_artifacts(connection, run, under=path, after="", limit=1)
+            if above or below:
+                raise Conflict(f"{path!r} and {above or below[0].path!r} cannot both be files", path=path, run=run)
+            store.set_artifact(connection, run, artifact)
+        return artifact
+
+    @operation("POST /runs/{run}/files")
+    def put_artifact(self, run: str, path: str, data: bytes) -> Artifact:
+        """Store up to 8 MiB and log them as an artifact; raises TooLarge for more (upload them, `log_artifact`)."""
+        if len(data) > MAX_INLINE_BYTES:
+            raise TooLarge(f"{path!r} has {len(data)} bytes: upload it as an object, then log its digest", path=path)
+        check_path(path)
+        return self.log_artifact(run, path, self.objects.put_bytes(data))
+
+    def put_artifact_file(self, run: str, path: str, file: Path) -> Artifact:
+        """Store a file of this machine, of any size, and log it as an artifact."""
+        check_path(path)
+        return self.log_artifact(run, path, self.objects.put_file(file))
+
+    @operation("GET /runs/{run}/artifacts")
+    def list_artifacts(self, run: str, under: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Artifact]:
+        """List artifacts in the order of their paths: those in the folder *under*, beginning after the path *after*."""
+        with self.database.read() as connection:
+            store.require_run(connection, run)
+            return store.find_artifacts(connection, run, under=under.strip("/"), after=after, limit=_bounded(limit))
+
+    @operation("GET /runs/{run}/artifacts/{path:path}")
+    def get_artifact(self, run: str, path: str) -> Artifact:
+        """Get an artifact by its path; raises NotFound."""
+        with self.database.read() as connection:
+            found = store.find_artifact(connection, run, path)
+            if found is None:
+                store.require_run(connection, run)
+                raise NotFound(f"run {run} has no artifact {path!r}", run=run, path=path)
+            return found
+
+    @operation("GET /runs/{run}/files/{path:path}")
+    def read_artifact(self, run: str, path: str) -> bytes:
+        """Read an artifact of up to 8 MiB; raises TooLarge for more (read the object of its digest), NotFound."""
+        artifact = self.get_artifact(run, path)
+        if artifact.size > MAX_INLINE_BYTES:
+            raise TooLarge(f"{path!r} has {artifact.size} bytes: read object {artifact.digest}", digest=artifact.digest)
+        return self.objects.get_bytes(artifact.digest, verify=True)
+
+    # Where a run happened, and of which code
+
+    @operation("PUT /runs/{run}/environment")
+    def record_environment(self, run: str, environment: Environment) -> None:
+        """Note where a run happens: packages, Python, operating system, processors."""
+        digest = digest_of(msgspec.json.encode(environment))
+        with store.writing(self.database, run) as connection:
+            store.set_environment(connection, run, digest, environment)
+
+    @operation("GET /runs/{run}/environment")
+    def get_environment(self, run: str) -> Environment:
+        """Get where a run happened; raises NotFound when nobody noted it."""
+        with self.database.read() as connection:
+            store.require_run(connection, run)
+            found = store.find_environment(connection, run)
+        if found is None:
+            raise NotFound(f"run {run} did not record its environment", run=run)
+        return found
+
+    @operation("PUT /runs/{run}/code")
+    def record_code(self, run: str, code: SourceCode) -> Run:
+        """Note which code a run executes; the diff and untracked files become artifacts below ``code/``."""
+        if code.diff:
+            self.put_artifact(run, "code/diff.patch", code.diff)
+        for file in code.untracked:
+            self.put_artifact(run, f"code/untracked/{file.path}", file.data)
+        if code.left_out:
+            self.put_artifact(run, "code/left_out.txt", "\n".join(code.left_out).encode())
+        with store.writing(self.database, run) as connection:
+            store.set_code(connection, run, code.commit, code.branch, code.dirty)
+            if code.commit is not None:
+                emit(connection, RunCodeRecorded(run=run_ref(run), commit=code.commit, dirty=code.dirty))
+            return store.require_run(connection, run)
+
+
+def _bounded(limit: int, most: int = MAX_PAGE) -> int:
+    if not 1 <= limit <= most:
+        raise InvalidRequest(f"limit is {limit}, expected 1 to {most}", limit=limit)
+    return limit

@@ -1,0 +1,338 @@
+"""The tables of tracking, and the SQL for experiments, runs and what is written once for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Row,
+    Select,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mainspring.core.errors import Conflict, NotFound
+from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.schema import Instant, Packed, metadata, upsert
+from mainspring.tracking.model import Artifact, DatasetInput, Environment, Experiment, Run, RunStatus
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created", Instant, nullable=False),
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment", Text, ForeignKey("experiments.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("body", Packed(Environment), nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("experiment", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("started", Instant, nullable=False),
+    Column("ended", Instant),
+    Column("parent", Text, ForeignKey("runs.id"), index=True),
+    Column("commit", Text),
+    Column("branch", Text),
+    Column("dirty", Boolean, nullable=False, default=False),
+    Column("environment", Text, ForeignKey("environments.digest")),
+    Column("token", Text, unique=True),
+    Index("ix_runs_experiment_started", "experiment", "started", "id"),
+    Index("ix_runs_started", "started", "id"),
+)
+
+run_params = Table(
+    "run_params",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+run_inputs = Table(
+    "run_inputs",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("dataset", Text, primary_key=True, index=True),
+    Column("context", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+run_artifacts = Table(
+    "run_artifacts",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("digest", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+run_writers = Table(  # How far each writer of a run has come: a batch that is sent again is known by its number.
+    "run_writers",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("writer", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+RUN_COLUMNS = [
+    runs.c.id,
+    runs.c.name,
+    experiments.c.name.label("experiment"),
+    runs.c.status,
+    runs.c.started,
+    runs.c.ended,
+    runs.c.parent,
+    runs.c.commit,
+    runs.c.branch,
+    runs.c.dirty,
+]
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Make a run of a row that begins with RUN_COLUMNS."""
+    return Run(*row[: len(RUN_COLUMNS)])
+
+
+def insert_experiment(connection: Connection, experiment: Experiment) -> bool:
+    """Insert an experiment and tell whether it was new; one of the same name is left as it is."""
+    row = {"id": experiment.id, "name": experiment.name, "created": experiment.created}
+    if not upsert(connection, experiments, row, keys=["name"], update=[]):
+        return False
+    set_experiment_tags(connection, experiment.id, experiment.tags)
+    return True
+
+
+def set_experiment_tags(connection: Connection, experiment: str, tags: dict[str, str]) -> None:
+    """Set tags of the experiment with this id."""
+    rows = [{"experiment": experiment, "key": key, "value": value} for key, value in tags.items()]
+    upsert(connection, experiment_tags, rows, keys=["experiment", "key"])
+
+
+def find_experiments(
+    connection: Connection, *, name: str | None = None, after: str = "", limit: int = 1
+) -> list[Experiment]:
+    """List experiments in the order of their names: the one called *name*, or those after *after*."""
+    query = select(experiments).where(experiments.c.name == name if name else experiments.c.name > after)
+    rows = connection.execute(query.order_by(experiments.c.name).limit(limit)).all()
+    tags: dict[str, dict[str, str]] = {row.id: {} for row in rows}
+    for owner, key, value in connection.execute(select(experiment_tags).where(experiment_tags.c.experiment.in_(tags))):
+        tags[owner][key] = value
+    return [Experiment(row.id, row.name, row.created, tags[row.id]) for row in rows]
+
+
+def require_experiment(connection: Connection, name: str) -> Experiment:
+    """Find an experiment by its name; raises NotFound."""
+    for found in find_experiments(connection, name=name):
+        return found
+    raise NotFound(f"no experiment {name!r}: create it, or start a run in it", name=name)
+
+
+def insert_run(connection: Connection, run: Run, token: str | None) -> bool:
+    """Insert a run into its experiment and tell whether its id and token were new."""
+    owner = select(experiments.c.id).where(experiments.c.name == run.experiment).scalar_subquery()
+    row = {
+        "id": run.id,
+        "experiment": owner,
+        "name": run.name,
+        "status": run.status,
+        "started": run.started,
+        "parent": run.parent,
+        "dirty": False,
+        "token": token,
+    }
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(runs).values(row).on_conflict_do_nothing().returning(runs.c.id)
+    return connection.execute(statement).first() is not None
+
+
+def select_runs() -> Select[Any]:
+    """Begin a query of runs with the name of their experiment."""
+    return select(*RUN_COLUMNS).join(experiments, experiments.c.id == runs.c.experiment)
+
+
+def require_run(connection: Connection, run: str) -> Run:
+    """Find a run by its id; raises NotFound."""
+    row = connection.execute(select_runs().where(runs.c.id == run)).first()
+    if row is None:
+        raise NotFound(f"no run {run!r}", run=run)
+    return run_of(row)
+
+
+def existing_run(connection: Connection, wanted: Run, token: str | None) -> Run | None:
+    """Find the run that has this id or token already; raises Conflict when it is in another experiment."""
+    same = runs.c.id == wanted.id if token is None else (runs.c.id == wanted.id) | (runs.c.token == token)
+    row = connection.execute(select_runs().where(same)).first()
+    if row is None:
+        return None
+    found = run_of(row)
+    if found.experiment != wanted.experiment:
+        raise Conflict(f"run {found.id} belongs to the experiment {found.experiment!r} already", run=found.id)
+    return found
+
+
+@contextmanager
+def writing(database: Database, run: str) -> Iterator[Connection]:
+    """Open a transaction in which nobody else writes to this run; raises NotFound when there is none."""
+    with database.begin() as connection:
+        locked = connection.execute(select(runs.c.id).where(runs.c.id == run).with_for_update()).first()
+        if locked is None:
+            raise NotFound(f"no run {run!r}", run=run)
+        yield connection
+
+
+def set_status(connection: Connection, run: str, status: RunStatus, ended: datetime | None) -> None:
+    """Set how a run stands and when it ended."""
+    connection.execute(update(runs).where(runs.c.id == run).values(status=status, ended=ended))
+
+
+def set_code(connection: Connection, run: str, commit: str | None, branch: str | None, dirty: bool) -> None:
+    """Set which code a run executes."""
+    connection.execute(update(runs).where(runs.c.id == run).values(commit=commit, branch=branch, dirty=dirty))
+
+
+def set_environment(connection: Connection, run: str, digest: str, environment: Environment) -> None:
+    """Set where a run happens; equal environments are kept once."""
+    upsert(connection, environments, {"digest": digest, "body": environment}, keys=["digest"], update=[])
+    connection.execute(update(runs).where(runs.c.id == run).values(environment=digest))
+
+
+def find_environment(connection: Connection, run: str) -> Environment | None:
+    """Find where a run happened."""
+    query = select(environments.c.body).join(runs, runs.c.environment == environments.c.digest)
+    found: Environment | None = connection.execute(query.where(runs.c.id == run)).scalar_one_or_none()
+    return found
+
+
+def advance_writer(connection: Connection, run: str, writer: str, sequence: int) -> bool:
+    """Note that *writer* has come to *sequence*; False when it had been there before. The run must be locked."""
+    key = (run_writers.c.run == run) & (run_writers.c.writer == writer)
+    reached = connection.execute(select(run_writers.c.sequence).where(key)).scalar_one_or_none()
+    if reached is not None and sequence <= reached:
+        return False
+    row = {"run": run, "writer": writer, "sequence": sequence}
+    upsert(connection, run_writers, row, keys=["run", "writer"])
+    return True
+
+
+def write_params_once(connection: Connection, run: str, params: dict[str, str]) -> None:
+    """Set parameters; raises Conflict when one has another value already. The run must be locked."""
+    if not params:
+        return
+    wanted = (run_params.c.run == run) & run_params.c.key.in_(list(params))
+    for key, value in connection.execute(select(run_params.c.key, run_params.c.value).where(wanted)):
+        if value != params[key]:
+            raise Conflict(
+                f"param {key!r} of run {run} is {value!r} and cannot become {params[key]!r}: "
+                "params are written once; log what changes as a metric or a tag",
+                run=run,
+                key=key,
+            )
+    insert_params(connection, run, params)
+
+
+def insert_params(connection: Connection, run: str, params: dict[str, str]) -> None:
+    """Insert parameters; those that stand already are left as they are."""
+    rows = [{"run": run, "key": key, "value": value} for key, value in params.items()]
+    upsert(connection, run_params, rows, keys=["run", "key"], update=[])
+
+
+def set_tags(connection: Connection, run: str, tags: dict[str, str]) -> None:
+    """Set tags of a run."""
+    rows = [{"run": run, "key": key, "value": value} for key, value in tags.items()]
+    upsert(connection, run_tags, rows, keys=["run", "key"])
+
+
+def delete_tag(connection: Connection, run: str, key: str) -> bool:
+    """Remove a tag of a run and tell whether it was there."""
+    return connection.execute(delete(run_tags).where(run_tags.c.run == run, run_tags.c.key == key)).rowcount > 0
+
+
+def texts_of(connection: Connection, table: Table, runs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read all parameters or all tags of some runs."""
+    found: dict[str, dict[str, str]] = {run: {} for run in runs}
+    query = select(table.c.run, table.c.key, table.c.value).where(table.c.run.in_(runs)).order_by(table.c.key)
+    for run, key, value in connection.execute(query):
+        found[run][key] = value
+    return found
+
+
+def insert_input(connection: Connection, run: str, used: DatasetInput) -> bool:
+    """Insert a dataset input and tell whether it was new."""
+    row = {"run": run, "dataset": used.dataset, "context": used.context}
+    return upsert(connection, run_inputs, row, keys=["run", "dataset", "context"], update=[]) > 0
+
+
+def inputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, list[DatasetInput]]:
+    """Read the dataset inputs of some runs."""
+    found: dict[str, list[DatasetInput]] = {run: [] for run in runs}
+    query = select(run_inputs).where(run_inputs.c.run.in_(runs)).order_by(run_inputs.c.dataset, run_inputs.c.context)
+    for run, dataset, context in connection.execute(query):
+        found[run].append(DatasetInput(dataset, context))
+    return found
+
+
+def set_artifact(connection: Connection, run: str, artifact: Artifact) -> None:
+    """Let a path of a run point to an object."""
+    row = {"run": run, "path": artifact.path, "digest": artifact.digest, "size": artifact.size}
+    upsert(connection, run_artifacts, row, keys=["run", "path"])
+
+
+def find_artifact(connection: Connection, run: str, path: str) -> Artifact | None:
+    """Find what a path of a run points to."""
+    query = select(run_artifacts).where(run_artifacts.c.run == run, run_artifacts.c.path == path)
+    row = connection.execute(query).first()
+    return None if row is None else Artifact(row.path, row.digest, row.size)
+
+
+def find_artifacts(connection: Connection, run: str, *, under: str, after: str, limit: int) -> list[Artifact]:
+    """List artifacts of a run in the order of their paths: those below the folder *under* and after *after*."""
+    path = run_artifacts.c.path
+    query = select(path, run_artifacts.c.digest, run_artifacts.c.size).where(run_artifacts.c.run == run, path > after)
+    if under:  # LIKE would ignore case on SQLite, and a range of paths depends on PostgreSQL's collation.
+        query = query.where(func.substr(path, 1, len(under) + 1) == f"{under}/")
+    return [Artifact(*row) for row in connection.execute(query.order_by(path).limit(limit))]

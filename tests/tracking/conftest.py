@@ -1,0 +1,22 @@
+"""A tracking service on each database, with a local object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mainspring.core.clock import ManualClock
+from mainspring.storage.objects.store import open_objects
+from mainspring.storage.sql.database import Database
+from mainspring.tracking.service import Tracking
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def tracking(database: Database, tmp_path: Path, clock: ManualClock) -> Tracking:
+    return Tracking(database, open_objects(f"file://{tmp_path / 'objects'}"), clock)
