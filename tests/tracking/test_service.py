@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_a_batch_beyond_the_limits_is_refused(
 ) -> None:
     run = tracking.create_run("churn").id
     with pytest.raises(error):
-        tracking.log_batch(run, **batch)  # type: ignore[arg-type]
+        tracking.log_batch(run, **batch)
 
 
 def test_logging_to_an_unknown_run_is_refused(tracking: Tracking) -> None:
@@ -206,7 +207,7 @@ def test_an_artifact_is_a_path_that_points_to_an_object(tracking: Tracking) -> N
         ["plots/roc.png"],
         ["plots/roc.png", "Plots/x"],
     )
-    with pytest.raises(NotFound, match="roc.jpg"):
+    with pytest.raises(NotFound, match="jpg"):
         tracking.get_artifact(run, "plots/roc.jpg")
 
 
