@@ -1,0 +1,79 @@
+"""Bytes in and out of the object store over HTTP: streamed, because they may be large."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mainspring.core.errors import InvalidData, MainspringError, TooLarge
+from mainspring.protocols.native.errors import error_response
+from mainspring.protocols.native.routes import Threads
+from mainspring.storage.objects.store import ObjectStore
+
+_PART = 1 << 20
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An object that was stored: the digest of its bytes and how many they are."""
+
+    digest: str
+    size: int
+
+
+def object_routes(store: ObjectStore, threads: Threads, max_bytes: int) -> list[Route]:
+    """Give ``POST /objects`` (the body is the object) and ``GET /objects/{digest}``."""
+
+    async def upload(request: Request) -> Response:
+        try:
+            return await _upload(request, store, threads, max_bytes)
+        except MainspringError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    async def download(request: Request) -> Response:
+        digest = request.path_params["digest"]
+        try:
+            size = await threads.run(lambda: store.size(digest))
+        except MainspringError as error:
+            return error_response(error)
+        headers = {"content-length": str(size), "etag": f'"{digest}"', "cache-control": "immutable"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="application/octet-stream")
+        return StreamingResponse(_parts(store, digest, threads), headers=headers, media_type="application/octet-stream")
+
+    return [
+        Route("/objects", upload, methods=["POST"]),
+        Route("/objects/{digest}", download, methods=["GET", "HEAD"]),
+    ]
+
+
+async def _upload(request: Request, store: ObjectStore, threads: Threads, max_bytes: int) -> Response:
+    size = 0
+    with tempfile.NamedTemporaryFile(prefix="mainspring-upload-") as file:
+        async for part in request.stream():
+            size += len(part)
+            if size > max_bytes:
+                raise TooLarge(f"the object is larger than {max_bytes} bytes (setting max_upload_bytes)")
+            await threads.run(lambda part=part: file.write(part))
+        file.flush()
+        digest = await threads.run(lambda: store.put_file(Path(file.name)))
+    declared = request.headers.get("x-mainspring-digest")
+    if declared is not None and declared != digest:
+        raise InvalidData(f"the bytes that arrived have the digest {digest}, the sender said {declared}; send again")
+    return Response(msgspec.json.encode(Stored(digest, size)), media_type="application/json")
+
+
+async def _parts(store: ObjectStore, digest: str, threads: Threads) -> AsyncIterator[bytes]:
+    file = await threads.run(lambda: store.open_object(digest))
+    try:
+        while part := await threads.run(lambda: file.read(_PART)):
+            yield part
+    finally:
+        file.close()
