@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self, cast
+from typing import BinaryIO, ClassVar, Self, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import S3Store
 
 from mainspring.core.errors import Conflict, NotFound, Unavailable
+from mainspring.storage.buckets import bucket_store
 from mainspring.storage.locations import Bucket
 from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, writing
@@ -29,13 +28,7 @@ class S3Objects:
 
     def __init__(self, bucket: Bucket) -> None:
         self._place = f"s3://{bucket.name}/{bucket.prefix}"
-        self._store = S3Store(
-            bucket.name,
-            prefix=bucket.prefix or None,
-            client_options={"allow_http": bucket.plain_http, "timeout": "60s"},
-            retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
-            **_given(bucket),
-        )
+        self._store = bucket_store(bucket)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -149,8 +142,3 @@ class S3Objects:
 def _key(digest: str) -> str:
     name = hexadecimal(digest)
     return f"sha256/{name[:2]}/{name[2:]}"
-
-
-def _given(bucket: Bucket) -> dict[str, Any]:
-    names = ("endpoint", "region", "access_key_id", "secret_access_key", "session_token")
-    return {name: value for name in names if (value := getattr(bucket, name)) is not None}

@@ -1,0 +1,1 @@
+"""Tables: versioned, transactional frames in Delta Lake format."""
