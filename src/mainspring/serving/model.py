@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from mainspring.core.errors import Corrupt
-from mainspring.registry.signature import Signature
-
-EngineName = Literal["onnx", "process"]
-Task = Literal["binary", "multiclass", "regression"]
+from mainspring.registry.signature import Engine, Signature, Task
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,10 +19,10 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     digest: str
     path: str
-    engine: EngineName
+    engine: Engine
     signature: Signature
     task: Task | None = None
-    classes: list[str | int | float | bool] | None = None
+    classes: list[str | int] | None = None
     trusted: bool = False
 
     @property

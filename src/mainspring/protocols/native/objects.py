@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -61,7 +62,7 @@ async def _upload(request: Request, store: ObjectStore, threads: Threads, max_by
             size += len(part)
             if size > max_bytes:
                 raise TooLarge(f"the object is larger than {max_bytes} bytes (setting max_upload_bytes)")
-            await threads.run(lambda part=part: file.write(part))
+            await threads.run(functools.partial(file.write, part))
         file.flush()
         digest = await threads.run(lambda: store.put_file(Path(file.name)))
     declared = request.headers.get("x-mainspring-digest")

@@ -1,0 +1,199 @@
+"""The data plane: one worker process that answers predictions, ``python -m mainspring.planes.data``.
+
+It takes its truth from the published snapshots and writes its facts to a spool of its own, so it serves on while the
+control plane is down and starts from the last snapshot. It prints one line of JSON once it is ready, and drains on
+SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from mainspring.core.errors import MainspringError
+from mainspring.protocols.invocations.server import Invocations
+from mainspring.protocols.oip.server import OpenInference
+from mainspring.runtime.http.limits import Limits
+from mainspring.runtime.http.request import Request
+from mainspring.runtime.http.server import Server, serve
+from mainspring.runtime.snapshots import Snapshot, Watcher
+from mainspring.runtime.spool import SpoolWriter
+from mainspring.serving.engine import meters
+from mainspring.serving.engine.hot import MAX_WAITING_ROWS, Gate
+from mainspring.serving.engine.log import PredictionLog
+from mainspring.serving.engine.table import LoadFailure, Table
+from mainspring.serving.features import NoFeatures
+from mainspring.serving.model import decode_state
+
+POLL_S = 0.05
+
+log = logging.getLogger("mainspring.data")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker is told at its start."""
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    worker: str = "data-0"
+    max_body_bytes: int = 16 * 2**20
+    max_waiting_rows: int = MAX_WAITING_ROWS
+    spool_max_bytes: int = 4 * 2**30
+    drain_timeout_s: float = 10.0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How this worker is: ``failures`` are endpoints that could not follow the newest snapshot."""
+
+    status: str
+    worker: str
+    pid: int
+    snapshot: int
+    endpoints: list[str]
+    failures: list[LoadFailure]
+
+
+class DataWorker:
+    """One worker: a server, the table that it answers from, and the watch on the snapshots."""
+
+    def __init__(self, options: Options) -> None:
+        """Open the spool; raises Conflict when another process has this worker's name."""
+        self.options = options
+        self._spool = SpoolWriter(options.home / "spool" / options.worker, max_bytes=options.spool_max_bytes)
+        self._log = PredictionLog(self._spool, asyncio.get_running_loop())
+        self.table = Table(self._log, NoFeatures(), Gate(options.max_waiting_rows))
+        self._watcher = Watcher(options.home / "snapshots")
+        self._inference = OpenInference(self.table, max_body_bytes=options.max_body_bytes)
+        self._protocols = (self._inference, Invocations(self.table, max_body_bytes=options.max_body_bytes))
+        self._own: dict[bytes, Callable[[Request], None]] = {b"/health": self._health, b"/metrics": self._metrics}
+        self._watching: asyncio.Task[None] | None = None
+        self.server: Server | None = None
+
+    async def start(self) -> int:
+        """Serve the last snapshot, and follow; gives the port."""
+        await self._follow()
+        if self.table.version < 0:
+            self.table.version = 0
+            self._watcher.acknowledge(self.options.worker, 0)
+        limits = Limits(max_body_bytes=self.options.max_body_bytes)
+        self.server = await serve(
+            self.handle, host=self.options.host, port=self.options.port, limits=limits, reuse_port=True
+        )
+        self._watching = asyncio.create_task(self._watch())
+        port: int = self.server.port
+        return port
+
+    def handle(self, request: Request) -> None:
+        """Answer one request."""
+        inference = self._inference.paths.get(request.path)
+        if inference is not None:
+            inference(request)
+            return
+        own = self._own.get(request.path)
+        if own is not None:
+            own(request)
+            return
+        if not any(protocol.handle(request) for protocol in self._protocols):
+            told = f"there is nothing at {request.path.decode('latin-1')}; predictions are at /v2/models/NAME/infer"
+            request.respond(404, msgspec.json.encode({"error": told, "code": "not_found"}))
+
+    async def stop(self) -> None:
+        """Finish what was begun, write the log, and close."""
+        if self._watching is not None:
+            self._watching.cancel()
+        if self.server is not None:
+            await self.server.drain(self.options.drain_timeout_s)
+        self.table.close()
+        self._log.close()
+        self._spool.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._follow()
+
+    async def _follow(self) -> None:
+        try:
+            snapshot = self._watcher.poll()
+            if snapshot is not None:
+                await self._apply(snapshot)
+        except MainspringError as failed:
+            log.error("snapshot not applied: %s", failed)
+
+    async def _apply(self, snapshot: Snapshot) -> None:
+        applied = await self.table.apply(decode_state(snapshot.payload), snapshot.version)
+        for failure in self.table.failures:
+            log.error("endpoint %s keeps what it served: %s", failure.endpoint, failure.reason)
+        # What was loaded lives as long as the process: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        if applied:
+            self._watcher.acknowledge(self.options.worker, snapshot.version)
+
+    def _health(self, request: Request) -> None:
+        table, options = self.table, self.options
+        status = "degraded" if table.failures else "ok"
+        health = Health(status, options.worker, os.getpid(), table.version, sorted(table.endpoints), table.failures)
+        request.respond(200, msgspec.json.encode(health))
+
+    def _metrics(self, request: Request) -> None:
+        text = meters.render(self.table.meters)
+        text += meters.gauge("mainspring_waiting_rows", "Rows that wait for a model now.", self.table.gate.waiting)
+        text += meters.gauge("mainspring_snapshot_version", "The snapshot that is served.", self.table.version)
+        request.respond(200, text.encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+
+
+async def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    worker = DataWorker(options)
+    try:
+        port = await worker.start()
+        ready = {"ready": True, "worker": options.worker, "host": options.host, "port": port, "pid": os.getpid()}
+        print(msgspec.json.encode(ready).decode(), flush=True)
+        await stopping.wait()
+    finally:
+        await worker.stop()
+
+
+def main(arguments: list[str]) -> int:
+    """Run one worker; gives the exit status: 0 after a drain, 1 when it could not start."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    gc.set_threshold(20_000, 50, 50)
+    try:
+        uvloop.run(run(_options(arguments)))
+    except (MainspringError, OSError) as failed:
+        print(f"the data worker cannot run: {failed}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="mainspring.planes.data", description="Answer predictions.")
+    for field in msgspec.structs.fields(Options):
+        flag = "--" + field.name.replace("_", "-")
+        if field.required:
+            parser.add_argument(flag, type=field.type, required=True)
+        else:
+            parser.add_argument(flag, type=type(field.default), default=field.default)
+    given: dict[str, Any] = vars(parser.parse_args(arguments))
+    return Options(**given)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""The schema of the whole house: every room's tables, and the migrations that bring a database up to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from mainspring.core.errors import SchemaTooNew
+from mainspring.storage.sql.database import Database
+
+REVISIONS = ("0001",)
+"""Every revision there is, oldest first; the files are in `migrations/versions`."""
+HEAD = REVISIONS[-1]
+
+_FOLDER = Path(__file__).parent / "migrations"
+_LOCK = 0x736368656D61
+
+
+def migrate(database: Database, to: str = HEAD) -> None:
+    """Bring the database up to revision *to*: in one transaction, by one process at a time, with the data kept.
+
+    Raises SchemaTooNew when the database was written by a newer Mainspring.
+    """
+    # Most starts find everything done: then alembic, which takes a tenth of a second to import, is not needed.
+    with database.read() as connection:
+        if _current(connection) == to:
+            return
+    with database.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        if _current(connection) != to:
+            _upgrade(connection, to)
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and found not in REVISIONS:
+        raise SchemaTooNew(
+            f"the database has schema {found}, this Mainspring knows up to {HEAD}: upgrade Mainspring, or restore the "
+            "backup from before the upgrade",
+            schema=found,
+        )
+    return found
+
+
+def _upgrade(connection: Connection, to: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

@@ -1,0 +1,33 @@
+"""Assign a unit (a user, an account) to the stable or the canary arm of an endpoint, the same way every time.
+
+The unit's place is a keyed hash of it in [0, 1); the canary takes the units below its share. So a share that grows
+only adds units to the canary and never moves one back, on every worker alike and with nothing stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+_SPACE = 2**64
+
+
+class Split:
+    """The sticky assignment of one rollout."""
+
+    def __init__(self, salt: str, share: float) -> None:
+        # A key shorter than a block costs one block of hashing; done once here, copied for each unit.
+        self._keyed = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(salt.encode(), digest_size=32).digest())
+        self.threshold = round(min(1.0, max(0.0, share)) * _SPACE)
+
+    def place(self, unit: str) -> float:
+        """Give the place of a unit in [0, 1)."""
+        return self._hash(unit) / _SPACE
+
+    def canary(self, unit: str) -> bool:
+        """Tell whether the unit belongs to the canary."""
+        return self._hash(unit) < self.threshold
+
+    def _hash(self, unit: str) -> int:
+        hashed = self._keyed.copy()
+        hashed.update(unit.encode())
+        return int.from_bytes(hashed.digest(), "big")
