@@ -1,0 +1,174 @@
+"""`mainspring up`: the control plane, the data plane and the job workers under one supervisor on one machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from mainspring.core.errors import Conflict, InvalidRequest, Unavailable
+from mainspring.core.settings import Settings
+from mainspring.runtime.home_lock import HomeLock
+from mainspring.runtime.supervisor import ProcessEvent, ProcessSpec, Supervisor
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Where a platform answers: URLs of the control and the data plane, its home folder, and the supervisor's pid."""
+
+    control: str
+    data: str
+    home: str
+    pid: int
+
+
+def run_up(
+    settings: Settings,
+    announce: Callable[[Running], None],
+    on_event: Callable[[ProcessEvent], None] | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run the platform until SIGTERM or SIGINT (or *stop* is set); then drain and stop everything.
+
+    *announce* is called once everything is ready. Raises Conflict when the home is in use or a port is taken,
+    Unavailable when the home cannot be written or a process does not start.
+    """
+    if settings.host not in _LOOPBACK:
+        raise InvalidRequest(
+            f"host is {settings.host!r}: without authentication only loopback is served; set host to 127.0.0.1 and let "
+            "a proxy that knows your users answer the network"
+        )
+    home = Path(settings.home).absolute()
+    stopping = stop or threading.Event()
+    with (
+        HomeLock(home) as lock,
+        _reserved(settings.host, settings.port, "port") as control_port,
+        _reserved(settings.host, settings.data_port, "data_port") as data_port,
+        _signals(stopping),
+    ):
+        running = Running(
+            control=f"http://{settings.host}:{control_port}",
+            data=f"http://{settings.host}:{data_port}",
+            home=str(home),
+            pid=os.getpid(),
+        )
+        specs = _specs(settings, home, running, control_port, data_port)
+        supervisor = Supervisor(
+            specs, logs=home / "logs", state_file=home / "run" / "processes.json", on_event=on_event
+        )
+        lock.describe({"control": running.control, "data": running.data})
+        _supervise(supervisor, stopping, lambda: announce(running))
+
+
+def _supervise(supervisor: Supervisor, stopping: threading.Event, ready: Callable[[], None]) -> None:
+    # A signal may come while the processes start: start() has no ear for it, so a thread listens.
+    started = threading.Event()
+    listener = threading.Thread(target=_stop_early, args=(supervisor, stopping, started), daemon=True)
+    listener.start()
+    try:
+        supervisor.start()
+        started.set()
+        ready()
+        supervisor.watch(stopping)
+    except (Unavailable, Conflict):
+        if not stopping.is_set():
+            raise
+    finally:
+        started.set()
+        supervisor.stop()
+
+
+def _stop_early(supervisor: Supervisor, stopping: threading.Event, started: threading.Event) -> None:
+    while not started.is_set():
+        if stopping.wait(0.05):
+            supervisor.stop()
+            return
+
+
+def _specs(settings: Settings, home: Path, running: Running, control_port: int, data_port: int) -> list[ProcessSpec]:
+    base = environment(msgspec.structs.replace(settings, home=str(home), port=control_port, data_port=data_port))
+    # The supervisor gives more time than the drain takes, so that only what hangs is killed.
+    grace = settings.drain_timeout_s + 5.0
+
+    def spec(name: str, module: str, *arguments: str, ready: str | None = None) -> ProcessSpec:
+        return ProcessSpec(
+            name=name,
+            command=[sys.executable, "-m", module, *arguments],
+            environment=base,
+            ready=ready,
+            stop_grace_s=grace,
+        )
+
+    data = [
+        spec(
+            f"data-{number}",
+            "mainspring.planes.data",
+            "--worker",
+            f"data-{number}",
+            ready=f"{running.data}/v2/health/live",
+        )
+        for number in range(1, settings.data_workers + 1)
+    ]
+    jobs = [
+        spec(f"worker-{number}", "mainspring.planes.worker", "--worker", f"worker-{number}")
+        for number in range(1, settings.job_workers + 1)
+    ]
+    return [spec("control", "mainspring.planes.control", ready=f"{running.control}/health"), *data, *jobs]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Give the variables that make another process load exactly these settings."""
+    return {f"MAINSPRING_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items()}
+
+
+@contextmanager
+def _reserved(host: str, port: int, setting: str) -> Iterator[int]:
+    """Hold a port for processes that share it by SO_REUSEPORT, so that it stays ours while they restart.
+
+    A first socket without that option finds out whether somebody else has it: with the option on both sides the kernel
+    would let two platforms share one port.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = int(probe.getsockname()[1])
+        holder = socket.socket(family)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((host, port))
+    except OSError as error:
+        flag = setting.replace("_", "-")
+        raise Conflict(
+            f"port {port} on {host} is taken ({error.strerror}): choose another with --{flag}, or 0"
+        ) from error
+    try:
+        yield port
+    finally:
+        holder.close()
+
+
+@contextmanager
+def _signals(stopping: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, action in previous.items():
+            signal.signal(number, action)
