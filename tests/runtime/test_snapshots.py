@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from mainspring.core.errors import Corrupt, Unavailable
-from mainspring.runtime.presence import Process, is_alive, this_process
+from mainspring.runtime.presence import Process, is_alive, is_gone, this_process
 from mainspring.runtime.snapshots import Applied, Publisher, Snapshot, Watcher
 
 
@@ -200,7 +200,7 @@ def test_waiting_ends_as_soon_as_the_last_one_acknowledges(folder: Path) -> None
 
 def test_an_acknowledgement_of_an_earlier_process_with_the_same_number_does_not_count(folder: Path) -> None:
     publisher = Publisher(folder)
-    earlier = Process(this_process().pid, "some earlier start")
+    earlier = msgspec.structs.replace(this_process(), started="some earlier start")
     (folder / "applied" / "data-9.json").write_bytes(msgspec.json.encode(Applied("data-9", 0, earlier)))
     assert publisher.wait_applied(publisher.publish(b""), timeout_s=0)
     assert not (folder / "applied" / "data-9.json").exists()
@@ -221,3 +221,10 @@ def test_presence_tells_this_process_from_a_dead_and_a_zombie(child: Callable[..
         assert time.monotonic() < deadline
     process.wait()
     assert not is_alive(other)
+
+
+def test_nothing_is_told_of_a_process_of_another_place() -> None:
+    elsewhere = msgspec.structs.replace(this_process(), place="another machine")
+    assert not is_alive(elsewhere) and not is_gone(elsewhere)
+    earlier = msgspec.structs.replace(this_process(), started="some earlier start")
+    assert is_gone(earlier) and not is_gone(this_process())
