@@ -1,0 +1,1 @@
+"""Pipelines: durable jobs of Python steps, run by workers under leases."""
