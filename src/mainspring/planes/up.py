@@ -112,8 +112,7 @@ def _specs(settings: Settings, home: Path, running: Running, control_port: int, 
         spec(
             f"data-{number}",
             "mainspring.planes.data",
-            "--worker",
-            f"data-{number}",
+            *_data_options(settings, home, data_port, f"data-{number}"),
             ready=f"{running.data}/v2/health/live",
         )
         for number in range(1, settings.data_workers + 1)
@@ -123,6 +122,20 @@ def _specs(settings: Settings, home: Path, running: Running, control_port: int, 
         for number in range(1, settings.job_workers + 1)
     ]
     return [spec("control", "mainspring.planes.control", ready=f"{running.control}/health"), *data, *jobs]
+
+
+def _data_options(settings: Settings, home: Path, port: int, worker: str) -> list[str]:
+    options = {
+        "home": home,
+        "host": settings.host,
+        "port": port,
+        "worker": worker,
+        "max-body-bytes": settings.max_request_bytes,
+        "max-waiting-rows": settings.max_waiting_rows,
+        "spool-max-bytes": settings.spool_max_bytes,
+        "drain-timeout-s": settings.drain_timeout_s,
+    }
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
 
 
 def environment(settings: Settings) -> dict[str, str]:

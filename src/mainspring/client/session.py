@@ -1,0 +1,148 @@
+"""A session: every service of a platform under one roof, the same whether it runs here or at a distance."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from mainspring.client.objects import RemoteObjects
+from mainspring.client.remote import remote
+from mainspring.core.actor import current_actor
+from mainspring.core.errors import InvalidRequest
+from mainspring.core.events import Edge
+from mainspring.core.refs import Ref
+from mainspring.lineage.model import Direction, Trace
+from mainspring.storage.objects.tree import put_tree
+
+if TYPE_CHECKING:
+    from mainspring.datasets.model import DatasetVersion
+    from mainspring.datasets.service import Datasets
+    from mainspring.features.service import Features
+    from mainspring.lineage.service import Lineage
+    from mainspring.monitoring.service import Monitoring
+    from mainspring.pipelines.service import Pipelines
+    from mainspring.predictions.service import Predictions
+    from mainspring.registry.model import ModelVersion
+    from mainspring.registry.service import Registry
+    from mainspring.releases.service import Releases
+    from mainspring.rollouts.service import Rollouts
+    from mainspring.storage.objects.store import ObjectStore
+    from mainspring.tracking.service import Tracking
+    from mainspring.training.service import Training
+    from mainspring.triggers.service import Triggers
+
+SERVICES = {
+    "datasets": "mainspring.datasets.service:Datasets",
+    "features": "mainspring.features.service:Features",
+    "tracking": "mainspring.tracking.service:Tracking",
+    "registry": "mainspring.registry.service:Registry",
+    "predictions": "mainspring.predictions.service:Predictions",
+    "lineage": "mainspring.lineage.service:Lineage",
+    "training": "mainspring.training.service:Training",
+    "pipelines": "mainspring.pipelines.service:Pipelines",
+    "monitoring": "mainspring.monitoring.service:Monitoring",
+    "releases": "mainspring.releases.service:Releases",
+    "rollouts": "mainspring.rollouts.service:Rollouts",
+    "triggers": "mainspring.triggers.service:Triggers",
+}
+"""The services of a platform by the name of the session's attribute; the order is that of the loop."""
+
+
+class Session:
+    """A platform to work with. `mainspring.open` gives one in this process, `mainspring.connect` one at a distance.
+
+    Its services (``datasets``, ``registry``, ...) have every operation of the API; the methods here join some of them
+    with local files and frames. Use it in a ``with`` block, or call `close`.
+    """
+
+    datasets: Datasets
+    features: Features
+    tracking: Tracking
+    registry: Registry
+    predictions: Predictions
+    lineage: Lineage
+    training: Training
+    pipelines: Pipelines
+    monitoring: Monitoring
+    releases: Releases
+    rollouts: Rollouts
+    triggers: Triggers
+
+    def __init__(self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None]) -> None:
+        for name in SERVICES:
+            setattr(self, name, services[name])
+        self.objects = objects
+        self._close = close
+
+    def import_dataset(self, name: str, source: Any, **options: Any) -> DatasetVersion:
+        """Make a new version of dataset *name* from a file (CSV, Parquet, Arrow) or a frame.
+
+        A frame is one of polars, pandas or pyarrow. *options* are those of ``datasets.create_version``: ``key``,
+        ``time``, ``mode``, ``check`` and so on. Raises InvalidData, or QualityFailed with the offending rows.
+        """
+        if isinstance(source, str | Path):
+            path = Path(source)
+            if not path.is_file():
+                raise InvalidRequest(f"there is no file {path}")
+            digest = self.objects.put_file(path)
+        else:
+            digest = self.objects.put_bytes(_parquet(source))
+        return self.datasets.create_version(name, digest=digest, **options)
+
+    def import_model(self, name: str, path: str | Path, **options: Any) -> ModelVersion:
+        """Register an ONNX file or an MLmodel directory as the next version of model *name*.
+
+        *options* are those of ``registry.register``. Raises InvalidData when it is neither.
+        """
+        source = Path(path)
+        if source.is_dir():
+            return self.registry.register(name, digest=put_tree(self.objects, source), **options)
+        if not source.is_file():
+            raise InvalidRequest(f"there is no file or folder {source}")
+        return self.registry.register(name, digest=self.objects.put_file(source), **options)
+
+    def trace(self, ref: str, direction: Direction = "up", depth: int = 32) -> Trace:
+        """Follow the lineage of *ref*; a prediction leads to its release, and from there on up."""
+        parsed = Ref.parse(ref)
+        if parsed.kind != "prediction":
+            return self.lineage.trace(ref, direction, depth)
+        made_by = self.predictions.get(parsed.name)
+        first = Edge(made_by.release, "Predicted", ref)
+        above = self.lineage.trace(made_by.release, "up", depth)
+        return Trace(ref, "up", [first, *above.edges], above.cut)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self._close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def connect(url: str) -> Session:
+    """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``."""
+    from importlib import import_module
+
+    headers = {"x-mainspring-actor": current_actor().name, "content-type": "application/json"}
+    http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(600.0, connect=5.0))
+    services: dict[str, Any] = {}
+    for name, place in SERVICES.items():
+        module, attribute = place.split(":")
+        services[name] = remote(getattr(import_module(module), attribute), http)
+    return Session(services, RemoteObjects(http), http.close)
+
+
+def _parquet(frame: Any) -> bytes:
+    from mainspring.datasets.reading import read_frame
+
+    buffer = io.BytesIO()
+    read_frame(frame).frame.write_parquet(buffer)
+    return buffer.getvalue()
