@@ -1,0 +1,78 @@
+"""Periodic work goes on after failures, comes at once when woken, and stops when told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from mainspring.runtime.periodic import Periodic
+
+
+def test_work_is_done_again_and_at_once_when_woken() -> None:
+    calls: list[int] = []
+    second = threading.Event()
+
+    def work() -> bool:
+        calls.append(1)
+        if len(calls) == 2:
+            second.set()
+        return False
+
+    periodic = Periodic("slow", work, interval_s=3600)
+    periodic.start()
+    periodic.wake()
+    assert second.wait(10)
+    assert periodic.stop()
+
+
+def test_more_to_do_is_done_without_a_pause() -> None:
+    left, done = [5], threading.Event()
+
+    def work() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            done.set()
+        return left[0] > 0
+
+    periodic = Periodic("busy", work, interval_s=3600)
+    periodic.start()
+    assert done.wait(10)
+    assert periodic.stop()
+    assert left == [0]
+
+
+def test_a_failure_is_logged_and_the_work_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    calls, recovered = [0], threading.Event()
+
+    def work() -> bool:
+        calls[0] += 1
+        if calls[0] < 3:
+            raise RuntimeError("out of luck")
+        recovered.set()
+        return False
+
+    with caplog.at_level(logging.ERROR):
+        periodic = Periodic("unlucky", work, interval_s=0.001)
+        periodic.start()
+        assert recovered.wait(10)
+        assert periodic.stop()
+    assert "unlucky failed 2 times in a row" in caplog.text
+    assert periodic.failures == 0
+
+
+def test_stop_waits_for_the_call_that_runs_and_tells_when_it_does_not_end() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        inside.set()
+        go_on.wait(10)
+        return True
+
+    periodic = Periodic("long", work, interval_s=0.001)
+    periodic.start()
+    assert inside.wait(10)
+    assert not periodic.stop(timeout_s=0.05)
+    go_on.set()
+    assert periodic.stop()
