@@ -1,7 +1,7 @@
 """The MLmodel directory layout: how a model lies in a folder, so that MLflow opens what we write and we read its own.
 
-The layout is described at https://mlflow.org/docs/latest/ml/model/: a YAML file ``MLmodel`` names the flavors, beside it
-lie the model and what it needs to run. ``mainspring.json`` holds what that file has no place for.
+The layout is described at https://mlflow.org/docs/latest/ml/model/: a YAML file ``MLmodel`` names the flavors; beside
+it lie the model and what it needs to run. ``mainspring.json`` holds what that file has no place for.
 """
 
 from __future__ import annotations

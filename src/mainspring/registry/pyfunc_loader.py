@@ -49,12 +49,12 @@ def _column(frame: pd.DataFrame, field: dict[str, Any], kind: str) -> np.ndarray
     if field.get("kind") == "datetime":
         moments = values if values.dtype.kind in "iM" else pd.to_datetime(values)
         if moments.dtype.kind == "i":
-            return moments.to_numpy(dtype=np.int64)
+            return np.asarray(moments.to_numpy(dtype=np.int64))
         # A missing moment becomes the smallest 64-bit integer, which is how the model knows it.
-        return moments.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+        return np.asarray(moments.to_numpy(dtype="datetime64[ms]").astype(np.int64))
     if kind == "tensor(int64)":
-        return values.to_numpy(dtype=np.int64)
-    return values.astype("float64").to_numpy(dtype=np.float32)
+        return np.asarray(values.to_numpy(dtype=np.int64))
+    return np.asarray(values.astype("float64").to_numpy(dtype=np.float32))
 
 
 def _load_pyfunc(path: str) -> ColumnModel:
