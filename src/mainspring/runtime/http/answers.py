@@ -18,16 +18,23 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phr
 _BODILESS = frozenset((204, 304))
 
 
-def encode_answer(
-    status: int, content_type: bytes, headers: bytes, body: bytes, *, date: bytes, framing: bytes, head_only: bool
-) -> bytes:
-    """One whole answer; *headers*, *date* and *framing* are ready header lines, each ending in CRLF."""
-    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
-    if status in _BODILESS:
-        return b"%b%b%b%b\r\n" % (line, date, framing, headers)
-    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n%b" % (
-        line, content_type, len(body), date, framing, headers, b"" if head_only else body,
-    )  # fmt: skip
+def answer_head(status: int, content_type: bytes, date: bytes) -> bytes:
+    """The beginning of every answer with this status and type, up to the number of the `content-length`."""
+    return b"%b%bcontent-type: %b\r\ncontent-length: " % (_status_line(status), date, content_type)
+
+
+def has_body(status: int) -> bool:
+    """Whether an answer with this status carries a body at all (RFC 9110, 6.4.1)."""
+    return status not in _BODILESS
+
+
+def bodiless_answer(status: int, headers: bytes, date: bytes) -> bytes:
+    """One whole answer of a status that has no body; *headers* and *date* are lines that end in CRLF."""
+    return b"%b%b%b\r\n" % (_status_line(status), date, headers)
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
 
 
 def date_line() -> bytes:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from mainspring.runtime.http.answers import JSON
 
-Fields = list[tuple[bytes, bytes]]
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a handler said; it becomes bytes when it is this request's turn."""
-
-    status: int
-    body: bytes
-    content_type: bytes = JSON
-    headers: bytes = b""
+# Names and values in turns, as they came: one list for a header is cheaper than a pair for each field.
+Fields = list[bytes]
+# Status, body, content type, more header lines: kept until it is this request's turn. A tuple, for its price.
+Answer = tuple[int, bytes, bytes, bytes]
 
 
 class Channel(Protocol):
@@ -76,13 +68,13 @@ class Request:
         """
         if self.answer is not None:
             raise RuntimeError(f"{self.method.decode()} {self.path.decode()} was answered twice; answer exactly once")
-        self.answer = Answer(status, body, content_type, headers)
+        self.answer = (status, body, content_type, headers)
         self._channel.answered(self)
 
 
 def _by_lower_name(fields: Fields) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
-    for raw, value in fields:
+    for raw, value in zip(fields[::2], fields[1::2], strict=True):
         name = raw.lower()
         found[name] = found[name] + b", " + value.strip() if name in found else value.strip()
     return found

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Callable
+from typing import cast
 
 from mainspring.core.errors import Unavailable
-from mainspring.runtime.http.answers import CLOSE, RETRY, date_line, encode_answer, error_body
+from mainspring.runtime.http.answers import CLOSE, JSON, RETRY, error_body
 from mainspring.runtime.http.connection import Connection
 from mainspring.runtime.http.limits import Limits
 from mainspring.runtime.http.request import Request
 from mainspring.runtime.http.state import ServerState
 
 _LONGEST_SWEEP_S = 1.0
+_MAX_TURNED = 256
 _BUSY = error_body("too many connections are open; try again later")
 
 
@@ -69,6 +70,8 @@ class Server:
         left = sum(connection.unanswered() for connection in state.connections)
         for connection in list(state.connections):
             connection.abort()
+        for turned in list(state.turned):
+            turned.abort()
         await self._until_vacant(1.0)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -103,31 +106,52 @@ class Server:
 
     def _connect(self) -> asyncio.Protocol:
         if len(self._state.connections) >= self._state.limits.max_connections:
-            return Turned(self._state)
+            return TurnedAway(self._state)
         return Connection(self._state)
 
     def _sweep(self) -> None:
         state = self._state
-        state.now = time.monotonic()
-        state.date = date_line()
+        state.tick()
         for connection in list(state.connections):
             connection.sweep(state.now)
+        for turned in list(state.turned):
+            turned.sweep(state.now)
         self._sweeper = state.loop.call_later(self._sweep_s, self._sweep)
 
 
-class Turned(asyncio.Protocol):
-    """A connection beyond the limit: it is told so without its request being read."""
+class TurnedAway(asyncio.Protocol):
+    """A connection beyond the limit: it is told so, and nothing that it sends is parsed.
+
+    It stays for `linger_s` at most, until the client has closed: closing at once would send a reset that can
+    overtake the answer. Only so many may stay.
+    """
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
+        self._since = state.now
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._state.refused += 1
-        transport.write(
-            encode_answer(503, b"application/json", RETRY, _BUSY, date=self._state.date, framing=CLOSE, head_only=False)
-        )
-        transport.close()
+        self._transport = cast(asyncio.Transport, transport)
+        state = self._state
+        state.refused += 1
+        if len(state.turned) >= _MAX_TURNED:
+            self._transport.abort()
+            return
+        state.turned.add(self)
+        head = state.head(503, JSON)
+        self._transport.write(b"%b%d\r\n%b%b\r\n%b" % (head, len(_BUSY), RETRY, CLOSE, _BUSY))
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._state.turned.discard(self)
+
+    def sweep(self, now: float) -> None:
+        if now - self._since > self._state.limits.linger_s:
+            self.abort()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
 
 async def serve(
