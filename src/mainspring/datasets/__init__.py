@@ -1,0 +1,1 @@
+"""Datasets: versioned tables that were checked before anyone trained on them."""
