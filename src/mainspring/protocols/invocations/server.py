@@ -14,7 +14,7 @@ from mainspring.protocols.invocations.forms import Parameters, checked, read_csv
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.bodies import deflate, inflate
 from mainspring.serving.engine.checking import instant_us
-from mainspring.serving.engine.hot import Ask, Endpoint
+from mainspring.serving.engine.hot import Ask, Endpoint, unit_of
 from mainspring.serving.engine.table import Table
 
 _encode = msgspec.json.Encoder().encode
@@ -96,13 +96,12 @@ class Invocations:
             raise Unavailable("too many requests wait for their answer; try again in a moment")
         ask = Invocation(request, perf_counter_ns())
         ask.arm = endpoint.stable
-        unit = request.header(b"x-mainspring-unit") or request.header(b"x-user")
-        ask.unit = unit.decode("utf-8", "replace") if unit is not None else None
+        ask.unit = unit_of(request)
         try:
             table, parameters = self._read(request, endpoint)
             if parameters is not None:
                 _understand(ask, parameters)
-            arm = ask.arm = endpoint.route(ask.unit or ask.id)
+            arm = ask.arm = endpoint.route((ask.unit or ask.id).encode())
             if isinstance(table, dict):
                 table = endpoint.filled(table, arm.layout.names)
             arm.submit(ask, checked(table, arm.layout))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Unavailable, Unsupported
+from mainspring.core.ids import new_id
 from mainspring.protocols.oip.errors import refuse
 from mainspring.protocols.oip.wire import (
     AnyRequest,
@@ -21,10 +22,13 @@ from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.bodies import deflate, inflate
 from mainspring.serving.engine.checking import Rows, Tensor, instant_us
 from mainspring.serving.engine.datatypes import DATATYPES, to_bytes
-from mainspring.serving.engine.hot import Ask, Endpoint, Gate, LoadedArm
+from mainspring.serving.engine.hot import UNIT_HEADERS, Ask, Endpoint, Gate, LoadedArm, unit_of
 
 _encode = msgspec.json.Encoder().encode
+# No name can hold it: where an answer of an arm differs from request to request.
+_HOLE = "\x7f\x7f"
 _REAL = ("FP32", "FP64", "FP16")
+_SPECIAL = (b"content-encoding", b"inference-header-content-length")
 _BUSY = Unavailable("too many requests wait for their answer; try again in a moment")
 
 
@@ -33,10 +37,14 @@ class Inference(Ask):
 
     __slots__ = ("binary", "client_id", "request", "wanted")
 
-    def __init__(self, request: Request, started: int) -> None:
-        super().__init__(None, None, started)
+    def __init__(self, request: Request, started: int, unit: str | None = None, client_id: str | None = None) -> None:
+        # One level, not a call of the parent's: this runs for every request.
+        self.id = new_id()
+        self.unit = unit
+        self.event_us = None
+        self.started = started
         self.request = request
-        self.client_id: str | None = None
+        self.client_id = client_id
         self.wanted: list[RequestedOutput] | None = None
         self.binary = False
 
@@ -54,17 +62,11 @@ class Inference(Ask):
 
     def _short(self, wire: _Wire) -> None:
         prediction = self.id.encode()
-        parts = [wire.head, prediction]
-        if self.client_id is None:
-            parts.append(b'"},"id":"%b","outputs":[' % prediction)
-        else:
-            parts.append(b'"},"id":%b,"outputs":[' % _encode(self.client_id))
-        for head, scalar, output in zip(wire.outputs, wire.scalars, self.outputs, strict=True):
-            parts.append(head)
-            parts.append(_encode(output if scalar else output[0]))
-            parts.append(b"},")
-        parts[-1] = b"}]}"
-        self.request.respond(200, b"".join(parts), headers=b"x-prediction-id: %b\r\n" % prediction)
+        told = [_encode(rows if scalar else rows[0]) for rows, scalar in zip(self.outputs, wire.scalars, strict=True)]
+        client_id = self.client_id
+        shown = b'"%b"' % prediction if client_id is None else _encode(client_id)
+        body = wire.template % (prediction, shown, *told)
+        self.request.respond(200, body, headers=b"x-prediction-id: %b\r\n" % prediction)
 
     def _full(self) -> None:
         arm, parts, outputs = self.arm, [], []
@@ -111,24 +113,26 @@ class Inference(Ask):
 class _Wire:
     """The parts of an answer that are the same for every request of an arm."""
 
-    __slots__ = ("head", "outputs", "scalars", "short")
+    __slots__ = ("scalars", "short", "template")
 
     def __init__(self, arm: LoadedArm) -> None:
         whole = _encode(
             {
                 "model_name": arm.endpoint,
                 "model_version": arm.version,
-                "parameters": {"release": arm.state.release, "arm": arm.name, "prediction_id": ""},
+                "parameters": {"release": arm.state.release, "arm": arm.name, "prediction_id": _HOLE},
+                "id": _HOLE + _HOLE,
+                "outputs": [
+                    {"name": one.name, "datatype": one.datatype, "shape": [1, *one.shape[1:]], "data": _HOLE + _HOLE}
+                    for one in arm.outputs
+                ],
             }
         )
-        self.head = whole[: -len(b'"}}')]
+        whole = whole.replace(b"%", b"%%")
+        hole = _HOLE.encode()
+        self.template = whole.replace(b'"%b%b"' % (hole, hole), b"%b").replace(hole, b"%b")
         self.scalars = [len(output.shape) < 2 for output in arm.outputs]
         self.short = all(len(output.shape) <= 2 and min(output.shape[1:], default=1) > 0 for output in arm.outputs)
-        self.outputs = [
-            b'{"name":%b,"datatype":"%b","shape":%b,"data":'
-            % (_encode(output.name), output.datatype.encode(), _encode([1, *output.shape[1:]]))
-            for output in arm.outputs
-        ]
 
 
 def _wire_of(arm: LoadedArm) -> _Wire:
@@ -150,8 +154,81 @@ def _flat(rows: list[Any]) -> list[Any]:
     return rows
 
 
+class Places(msgspec.Struct, frozen=True):
+    """Where in the fields of a header the unit stands (-1: nowhere), and whether a header asks for the long way."""
+
+    unit: int
+    special: bool
+
+
+_places: dict[tuple[bytes, ...], Places] = {}
+
+
+def _places_of(names: tuple[bytes, ...]) -> Places:
+    lower = [name.lower() for name in names]
+    units = [lower.index(name) for name in UNIT_HEADERS if name in lower]
+    special = any(name in lower for name in _SPECIAL) or any(lower.count(name) > 1 for name in UNIT_HEADERS)
+    if len(_places) >= 1000:
+        _places.clear()
+    found = _places[names] = Places(2 * units[0] + 1 if units else -1, special)
+    return found
+
+
+class EndpointInference:
+    """The inference call of one endpoint: the common request in one go, everything else by `infer`.
+
+    Common is: one matrix of numbers as JSON, no parameters, the default outputs.
+    """
+
+    __slots__ = ("_endpoint", "_gate", "_max_bytes")
+
+    def __init__(self, endpoint: Endpoint, gate: Gate, max_bytes: int) -> None:
+        self._endpoint, self._gate, self._max_bytes = endpoint, gate, max_bytes
+
+    def __call__(self, request: Request) -> None:
+        """Take one request."""
+        gate, endpoint = self._gate, self._endpoint
+        started = perf_counter_ns()
+        fields = request.fields
+        names = tuple(fields[::2])
+        places = _places.get(names) or _places_of(names)
+        if gate.waiting < gate.limit and not places.special and endpoint.common and request.method == b"POST":
+            try:
+                parsed = decode_floats(request.body)
+            except msgspec.MsgspecError:
+                parsed = None
+            if parsed is not None and self._common(request, parsed, places.unit, started):
+                return
+        infer(request, endpoint, gate, self._max_bytes)
+
+    def _common(self, request: Request, parsed: FloatRequest, at: int, started: int) -> bool:
+        inputs = parsed.inputs
+        if len(inputs) != 1 or parsed.parameters is not None or parsed.outputs is not None:
+            return False
+        endpoint, tensor = self._endpoint, inputs[0]
+        unit = request.fields[at].strip() if at >= 0 else b""
+        ask = Inference(request, started, unit.decode("utf-8", "replace") if unit else None, parsed.id)
+        arm = endpoint.stable
+        if endpoint.canary is not None:
+            arm = endpoint.route(unit or (parsed.id or ask.id).encode())
+        if tensor.datatype not in _REAL:
+            return False
+        rows = arm.layout.floats(tensor.name, tensor.shape, tensor.data)
+        if rows is None:
+            return False
+        ask.arm = arm
+        try:
+            arm.submit(ask, rows)
+        except MainspringError as refused:
+            arm.refuse(ask, refused)
+        return True
+
+
 def infer(request: Request, endpoint: Endpoint, gate: Gate, max_bytes: int, version: str | None = None) -> None:
     """Take one inference request; it is answered now when it is refused, else when its model ran."""
+    if request.method != b"POST":
+        refuse(request, InvalidRequest(f"inference is a POST, not a {request.method.decode('latin-1')}"))
+        return
     if gate.waiting >= gate.limit:
         refuse(request, _BUSY)
         return
@@ -164,13 +241,11 @@ def infer(request: Request, endpoint: Endpoint, gate: Gate, max_bytes: int, vers
     try:
         parsed, tensors = _read(request, arm, max_bytes)
         ask.client_id, ask.wanted = parsed.id, parsed.outputs
-        unit = request.header(b"x-mainspring-unit") or request.header(b"x-user")
-        if unit is not None:
-            ask.unit = unit.decode("utf-8", "replace")
+        ask.unit = unit_of(request)
         if parsed.parameters is not None:
             _understand(ask, parsed.parameters)
         if version is None and endpoint.canary is not None:
-            arm = ask.arm = endpoint.route(ask.unit or ask.client_id or ask.id)
+            arm = ask.arm = endpoint.route((ask.unit or ask.client_id or ask.id).encode())
         rows = _rows(endpoint, arm, parsed, tensors)
         if ask.wanted is not None:
             _check_outputs(arm, ask.wanted)

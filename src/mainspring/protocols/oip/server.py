@@ -6,15 +6,13 @@ A model of the protocol is an endpoint here, and its versions are the model vers
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Unavailable
 from mainspring.protocols.oip.errors import refuse
-from mainspring.protocols.oip.infer import infer
+from mainspring.protocols.oip.infer import EndpointInference, infer
 from mainspring.protocols.oip.wire import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import protocol_datatype
@@ -67,7 +65,7 @@ class OpenInference:
     def _prepare(self) -> None:
         gate, limit = self._table.gate, self._max_bytes
         self.paths = {
-            b"/v2/models/%b/infer" % name.encode(): partial(_infer, endpoint=endpoint, gate=gate, max_bytes=limit)
+            b"/v2/models/%b/infer" % name.encode(): EndpointInference(endpoint, gate, limit)
             for name, endpoint in self._table.endpoints.items()
         }
 
@@ -103,7 +101,6 @@ class OpenInference:
             version, rest = rest[1], rest[2:]
         match rest:
             case ["infer"]:
-                _must_be(request, b"POST")
                 infer(request, endpoint, self._table.gate, self._max_bytes, version)
             case ["ready"]:
                 arm = endpoint.stable if version is None else endpoint.pinned(version)
@@ -146,13 +143,6 @@ class OpenInference:
         except msgspec.MsgspecError as malformed:
             raise InvalidRequest(f'the keys cannot be read: {malformed}; expected {{"keys": ["...", ...]}}') from None
         _json(request, FeatureAnswer(view, self._table.features.read(view, asked.keys)))
-
-
-def _infer(request: Request, **known: Any) -> None:
-    if request.method == b"POST":
-        infer(request, **known)
-    else:
-        refuse(request, InvalidRequest(f"inference is a POST, not a {request.method.decode('latin-1')}"))
 
 
 def _metadata(arm: LoadedArm, versions: list[str]) -> ModelMetadata:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, pairwise
 from time import perf_counter_ns, time_ns
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Un
 from mainspring.core.ids import new_id
 from mainspring.predictions.model import PredictionBatch, PredictionItem, encode_fact
 from mainspring.runtime.batching import Batcher
+from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import Rows
 from mainspring.serving.engine.log import PredictionLog
 from mainspring.serving.engine.meters import Meter
@@ -22,6 +24,15 @@ from mainspring.serving.model import Arm, EndpointState, FeatureBinding
 
 MAX_BATCH_ROWS = 256
 MAX_WAITING_ROWS = 16_384
+
+
+UNIT_HEADERS = (b"x-mainspring-unit", b"x-user")
+
+
+def unit_of(request: Request) -> str | None:
+    """Tell who the request is for, as its header says: the unit that stays with one arm of a canary."""
+    found = request.header(UNIT_HEADERS[0]) or request.header(UNIT_HEADERS[1])
+    return found.decode("utf-8", "replace") if found else None
 
 
 class Gate:
@@ -44,7 +55,7 @@ class Ask:
 
     arm: LoadedArm
     rows: Rows
-    outputs: list[list[Any]]
+    outputs: Sequence[list[Any]]
 
     def __init__(self, unit: str | None, event_us: int | None, started: int) -> None:
         self.id = new_id()
@@ -133,21 +144,21 @@ class LoadedArm:
 
     def _record(self, asks: list[Ask], outputs: list[list[Any]]) -> None:
         now, at_us = perf_counter_ns(), time_ns() // 1000
-        items, buckets = [], self.meter.buckets
-        start = total_us = 0
-        for ask in asks:
-            values, count = ask.rows.values, ask.rows.rows
-            end = start + count
-            own = ask.outputs = [output[start:end] for output in outputs]
-            start = end
+        rows = sum([ask.rows.rows for ask in asks])
+        items, buckets, total_us = [], self.meter.buckets, 0
+        for ask, own in zip(asks, _shares(asks, rows, outputs), strict=True):
+            ask.outputs = own
+            values = ask.rows.values
             latency_us = (now - ask.started) // 1000
             total_us += latency_us
-            buckets[min(latency_us.bit_length(), 27)] += 1
+            buckets[latency_us.bit_length()] += 1
             if type(values) is not list:
                 values = values.tolist()
-            items.append(PredictionItem(ask.id, at_us, ask.unit, ask.event_us, latency_us, 200, count, values, own))
+            items.append(
+                PredictionItem(ask.id, at_us, ask.unit, ask.event_us, latency_us, 200, ask.rows.rows, values, list(own))
+            )
         self._append(items)
-        self.meter.answered(len(asks), start, total_us)
+        self.meter.answered(len(asks), rows, total_us)
 
     def _append(self, items: list[PredictionItem]) -> None:
         state = self.state
@@ -168,6 +179,14 @@ class LoadedArm:
         except Unavailable as unlogged:
             error = unlogged
         ask.failed(error)
+
+
+def _shares(asks: list[Ask], rows: int, outputs: list[list[Any]]) -> Iterable[Sequence[list[Any]]]:
+    """Give each request its own rows of every output."""
+    if rows == len(asks):
+        return zip(*[[[row] for row in output] for output in outputs], strict=True)
+    ends = list(accumulate([ask.rows.rows for ask in asks], initial=0))
+    return [[output[start:end] for output in outputs] for start, end in pairwise(ends)]
 
 
 class ThreadLane:
@@ -223,6 +242,7 @@ class Endpoint:
         self.name, self.stable, self.canary = state.name, stable, canary
         self.binding: FeatureBinding | None = state.features
         self._features = features
+        self.common = stable.layout.matrix and state.features is None
         self._split = Split(state.salt, state.canary_share)
 
     @property
@@ -230,7 +250,7 @@ class Endpoint:
         """The arms that are loaded."""
         return [self.stable] if self.canary is None else [self.stable, self.canary]
 
-    def route(self, unit: str) -> LoadedArm:
+    def route(self, unit: bytes) -> LoadedArm:
         """Give the arm that answers this unit."""
         canary = self.canary
         return canary if canary is not None and self._split.canary(unit) else self.stable

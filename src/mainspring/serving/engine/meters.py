@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_BUCKETS = 28
+_BUCKETS = 64
+_FIRST, _LAST = 5, 27
 
 
 class Meter:
@@ -70,7 +71,7 @@ def _histogram(labels: str, meter: Meter) -> list[str]:
     lines, total = [], 0
     for power, count in enumerate(meter.buckets):
         total += count
-        if 5 <= power < _BUCKETS - 1:
+        if _FIRST <= power < _LAST:
             # A latency of n bits is below 2**n microseconds.
             lines.append(f'mainspring_request_seconds_bucket{{{labels},le="{2**power / 1e6:g}"}} {total}')
     lines.append(f'mainspring_request_seconds_bucket{{{labels},le="+Inf"}} {total}')

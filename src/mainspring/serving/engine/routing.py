@@ -17,17 +17,20 @@ class Split:
     def __init__(self, salt: str, share: float) -> None:
         # A key shorter than a block costs one block of hashing; done once here, copied for each unit.
         self._keyed = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(salt.encode(), digest_size=32).digest())
-        self.threshold = round(min(1.0, max(0.0, share)) * _SPACE)
+        taken = round(min(1.0, max(0.0, share)) * _SPACE)
+        self._everyone = taken == _SPACE
+        self._threshold = (taken % _SPACE).to_bytes(8, "big")
 
-    def place(self, unit: str) -> float:
+    def place(self, unit: bytes) -> float:
         """Give the place of a unit in [0, 1)."""
-        return self._hash(unit) / _SPACE
+        return int.from_bytes(self._hash(unit), "big") / _SPACE
 
-    def canary(self, unit: str) -> bool:
+    def canary(self, unit: bytes) -> bool:
         """Tell whether the unit belongs to the canary."""
-        return self._hash(unit) < self.threshold
+        return self._hash(unit) < self._threshold or self._everyone
 
-    def _hash(self, unit: str) -> int:
+    def _hash(self, unit: bytes) -> bytes:
+        # Eight bytes, the first the highest: they compare as the number does.
         hashed = self._keyed.copy()
-        hashed.update(unit.encode())
-        return int.from_bytes(hashed.digest(), "big")
+        hashed.update(unit)
+        return hashed.digest()

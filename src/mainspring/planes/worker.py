@@ -1,0 +1,74 @@
+"""The worker plane: one process that runs pipeline steps, ``python -m mainspring.planes.worker --home H --id N``.
+
+The steps themselves run in a child process, which opens the platform for them. SIGTERM lets the step that runs finish
+for ``drain_timeout_s``, then gives it back for another worker; kill -9 costs nothing but the time of the step's lease,
+and not even that when a worker with the same id is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from mainspring.core.errors import MainspringError
+from mainspring.core.settings import Settings, load_settings
+from mainspring.pipelines.leases import Leases
+from mainspring.pipelines.worker import Worker, WorkerOptions
+from mainspring.planes.schema import migrate
+from mainspring.storage.sql.database import open_database
+
+if TYPE_CHECKING:
+    from mainspring.client.session import Session
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the worker until it is told to stop; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="mainspring.planes.worker", description=__doc__)
+    parser.add_argument("--home", help="folder of everything that Mainspring keeps")
+    parser.add_argument("--id", "--worker", dest="id", default="1", help="name of this worker among those that live")
+    given = parser.parse_args(arguments)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        run(load_settings({"home": given.home}).settings, given.id, stop)
+    except MainspringError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def run(settings: Settings, id: str, stop: threading.Event) -> None:
+    """Run steps in this thread until *stop* is set. Raises SchemaTooNew and Unavailable at the start."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = Path(settings.home).absolute()
+    database = open_database(settings.database_url or f"sqlite:///{home / 'mainspring.db'}")
+    migrate(database)
+    leases = Leases(database, lease_s=settings.lease_s)
+    options = WorkerOptions(
+        platform="mainspring.planes.worker:open_home", home=str(home), drain_s=settings.drain_timeout_s
+    )
+    Worker(leases, id, options).run(stop)
+    database.close()
+
+
+def open_home(home: str) -> Session:
+    """Open the platform of *home* in the child process of a worker, whose settings it inherits."""
+    from mainspring.planes.embedded import open_platform
+
+    return open_platform(load_settings({"home": home}).settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
