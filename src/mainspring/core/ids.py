@@ -14,11 +14,13 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _lock = threading.Lock()
 _last_ms = 0
 _random = 0
+_head_value = -1
+_head = ""
 
 
 def new_id() -> str:
     """Give a new id of 26 characters, greater than every one given before by this process."""
-    global _last_ms, _random
+    global _last_ms, _random, _head_value, _head
     now_ms = time.time_ns() // 1_000_000
     with _lock:
         if now_ms > _last_ms:
@@ -28,7 +30,11 @@ def new_id() -> str:
         else:
             _random += 1
         value = (_last_ms << 80) | _random
-    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+        # Ids of one millisecond differ in their last letters only: the others are spelled once.
+        if value >> 20 != _head_value:
+            _head_value = value >> 20
+            _head = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, 10, -10)])
+        return _head + _PAIRS[(value >> 10) & 1023] + _PAIRS[value & 1023]
 
 
 def _forget() -> None:
