@@ -304,6 +304,55 @@ def test_a_corrupt_record_is_told_from_a_torn_end_when_the_writer_died(root: Pat
     assert (damage.kind, damage.offset, damage.records) == ("corrupt", segments.HEADER_BYTES, None)
 
 
+def test_what_was_damaged_after_a_crash_is_counted_even_where_it_looks_like_a_torn_end(root: Path) -> None:
+    (whole,) = written(root, [5], close=False)
+    (file,) = segment_files(root)
+    file.write_bytes(whole)
+    SpoolWriter(root / "w").close()
+    file.write_bytes(whole[: -len(segments.pack_records([b"record 4"]))])
+    batches = read(root)
+    (damage,) = damages(batches)
+    assert (damage.kind, damage.records, damage.bytes) == ("corrupt", 1, 0)
+    assert records(batches) == numbered(0, 4)
+
+
+def spoil(file: Path, chance: random.Random) -> None:
+    """Flip a bit, cut the end off, or blank a stretch."""
+    content = bytearray(file.read_bytes())
+    at = chance.randrange(len(content))
+    what = chance.randrange(3)
+    if what == 0:
+        content[at] ^= 1 << chance.randrange(8)
+    elif what == 1:
+        del content[at:]
+    else:
+        end = min(at + chance.randrange(1, 64), len(content))
+        content[at:end] = bytes(end - at)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_under_any_damage_what_is_read_is_right_and_what_is_missing_is_counted(root: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    everything: list[bytes] = []
+    for life in range(2):
+        with SpoolWriter(root / "w", max_segment_bytes=chance.choice([200, 500, 5000])) as writer:
+            for _ in range(chance.randrange(1, 12)):
+                batch = [b"%d:%d " % (life, len(everything) + i) + chance.randbytes(40) for i in range(3)]
+                writer.append_many(batch)
+                everything += batch
+    for file in chance.sample(segment_files(root)[:-1], k=1):
+        spoil(file, chance)
+    reader = SpoolReader(
+        root, max_batch_records=chance.choice([1, 3, 1000]), max_batch_bytes=chance.choice([13, 10**6])
+    )
+    batches = list(reader.batches())
+    rest = iter(everything)
+    assert all(any(record == written for written in rest) for record in records(batches)), "in order, none twice"
+    assert sum(damage.records or 0 for damage in damages(batches)) == len(everything) - len(records(batches))
+    assert read(root, batches[-1].end) == []
+
+
 def test_a_live_writers_unfinished_record_is_waited_for(root: Path) -> None:
     with SpoolWriter(root / "w") as writer:
         writer.append_many([b"one"])
@@ -328,8 +377,8 @@ def test_a_segment_that_vanished_is_counted(root: Path) -> None:
 
 def test_segments_of_another_format_are_refused_not_skipped(root: Path) -> None:
     (content,) = written(root, [1])
-    body = b"MSSPOOL9" + content[8:16]
-    segment_files(root)[0].write_bytes(body + zlib.crc32(body).to_bytes(4, "little") + content[20:])
+    body = b"MSSPOOL9" + content[8:24]
+    segment_files(root)[0].write_bytes(body + zlib.crc32(body).to_bytes(4, "little") + content[28:])
     with pytest.raises(Unsupported, match="format"):
         read(root)
 
@@ -385,3 +434,12 @@ def test_kill_9_of_a_writer_loses_nothing_synced_and_gives_nothing_twice(
     for name, count in acknowledged.items():
         assert lives[name] == list(range(len(lives[name]))), "in order, none twice, none missing"
         assert len(lives[name]) >= count > 0
+
+
+def test_the_spool_needs_no_database_and_no_tables() -> None:
+    code = (
+        "import sys; import mainspring.runtime.spool, mainspring.runtime.snapshots;"
+        "heavy = {'sqlalchemy', 'polars', 'pandas', 'starlette', 'pydantic', 'deltalake'};"
+        "sys.exit(str(heavy & set(sys.modules) or ''))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stderr.strip() == b""

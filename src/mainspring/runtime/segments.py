@@ -2,8 +2,9 @@
 
 A segment is named ``<number of its first record, 20 digits>.seg`` and holds
 
-    header   8s magic "MSSPOOL1" | u64 first record number | u32 CRC-32 of the 16 bytes before
-    frame    4s mark | u32 length | u32 CRC-32 of the payload, seeded with the length | payload      (any number)
+    header   8s magic "MSSPOOL1" | u64 number of its first record | u64 number after the last record of the segment
+             before (0: not known) | u32 CRC-32 of the 24 bytes before
+    frame    4s mark | u32 length | u32 CRC-32 of the payload, seeded with length ^ 0x4D535052 | payload  (any number)
     seal     a frame with the other mark, whose payload is the u64 number after the last record      (if it ended well)
 
 all little-endian. The marks hold a byte that UTF-8 never has, so that text in a record does not look like a frame.
@@ -26,11 +27,13 @@ from mainspring.core.errors import Unsupported
 
 SUFFIX = ".seg"
 _EPOCH_SHIFT = 36
-_HEADER = struct.Struct("<8sQI")
+_HEADER = struct.Struct("<8sQQI")
 _FRAME = struct.Struct("<4sII")
 _NUMBER = struct.Struct("<Q")
 _MAGIC = b"MSSPOOL1"
 _RECORD_MARK = b"\xf5MSr"
+# Without it, the checksum of an empty record is 0, and a stretch of zeros after a mark passes for one.
+_SEED = 0x4D535052
 _SEAL_MARK = b"\xf5MSs"
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = _FRAME.size
@@ -95,25 +98,27 @@ def first_of(epoch: int) -> int:
     return epoch << _EPOCH_SHIFT
 
 
-def pack_header(first: int) -> bytes:
+def pack_header(first: int, previous_end: int) -> bytes:
     """Give the header of a segment whose first record has this number."""
-    body = _HEADER.pack(_MAGIC, first, 0)[:-4]
+    body = _HEADER.pack(_MAGIC, first, previous_end, 0)[:-4]
     return body + struct.pack("<I", zlib.crc32(body))
 
 
-def header_is_good(header: bytes, first: int) -> bool:
-    """Tell whether these bytes head the segment of that name.
+def unpack_header(header: bytes, first: int) -> int | None:
+    """Give the number where the segment before ended (0: not known); None when this does not head a segment *first*.
 
     Raises Unsupported when another version of Mainspring wrote the segment: it must be read by that one.
     """
-    if header == pack_header(first):
-        return True
-    magic, _, checksum = _HEADER.unpack(header)
-    if magic != _MAGIC and magic[:7] == _MAGIC[:7] and checksum == zlib.crc32(header[:-4]):
+    if len(header) < HEADER_BYTES:
+        return None
+    magic, number, previous_end, checksum = _HEADER.unpack(header)
+    if checksum != zlib.crc32(header[:-4]):
+        return None
+    if magic != _MAGIC and magic[:7] == _MAGIC[:7]:
         raise Unsupported(
             f"spool segment {first} has format {magic!r}, expected {_MAGIC!r}: ingest it with its version"
         )
-    return False
+    return int(previous_end) if magic == _MAGIC and number == first else None
 
 
 def pack_records(records: Sequence[bytes]) -> bytes:
@@ -122,7 +127,7 @@ def pack_records(records: Sequence[bytes]) -> bytes:
     parts: list[bytes] = []
     for record in records:
         size = len(record)
-        parts.append(pack(_RECORD_MARK, size, crc32(record, size)))
+        parts.append(pack(_RECORD_MARK, size, crc32(record, size ^ _SEED)))
         parts.append(record)
     return b"".join(parts)
 
@@ -130,7 +135,7 @@ def pack_records(records: Sequence[bytes]) -> bytes:
 def pack_seal(end: int) -> bytes:
     """Give the seal of a segment after whose last record comes number *end*."""
     body = _NUMBER.pack(end)
-    return _FRAME.pack(_SEAL_MARK, len(body), zlib.crc32(body, len(body))) + body
+    return _FRAME.pack(_SEAL_MARK, len(body), zlib.crc32(body, len(body) ^ _SEED)) + body
 
 
 def parse(data: bytes, limit: int, offset: int = 0) -> Parsed:
@@ -149,7 +154,7 @@ def parse(data: bytes, limit: int, offset: int = 0) -> Parsed:
         if start + length > size:
             return Parsed(records, offset, "short", FRAME_BYTES + length)
         payload = data[start : start + length]
-        if crc32(payload, length) != checksum:
+        if crc32(payload, length ^ _SEED) != checksum:
             return Parsed(records, offset, "bad")
         if mark == _SEAL_MARK:
             return _sealed(records, start, payload)
@@ -173,6 +178,21 @@ def holds_frame(data: bytes) -> bool:
             return True
         at = data.find(_RECORD_MARK[:3], at + 1)
     return False
+
+
+def end_of(data: bytes, first: int) -> int:
+    """Give the number after the last record of a segment that nobody writes any more; 0 when it is damaged inside."""
+    seal = parse(data[-SEAL_BYTES:], 1)
+    if seal.ending == "sealed":
+        return seal.end
+    if unpack_header(data[:HEADER_BYTES], first) is None:
+        return 0
+    number, offset = first, HEADER_BYTES
+    while True:
+        found = parse(data, 10_000, offset)
+        number, offset = number + len(found.records), found.offset
+        if found.ending != "full":
+            return 0 if holds_frame(data[offset:]) else number
 
 
 def list_segments(folder: Path) -> list[int]:

@@ -106,8 +106,8 @@ class SpoolReader:
             if place is not None and number < place.segment:
                 continue
             if place is None or place.segment != number:
-                if place is not None and _missing(place, number):
-                    yield _lost(place, number)
+                if place is not None:
+                    yield from self._gap(place, number)
                 place = Position(writer, number, 0, number)
             for batch in self._of_segment(place, following):
                 place = batch.end
@@ -118,10 +118,9 @@ class SpoolReader:
         file = os.open(segments.segment_file(folder, place.segment), os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(file).st_size
-            if place.offset == 0:
-                header = os.pread(file, segments.HEADER_BYTES, 0)
-                if len(header) == segments.HEADER_BYTES and segments.header_is_good(header, place.segment):
-                    place = msgspec.structs.replace(place, offset=segments.HEADER_BYTES)
+            header = os.pread(file, segments.HEADER_BYTES, 0)
+            if place.offset == 0 and segments.unpack_header(header, place.segment) is not None:
+                place = msgspec.structs.replace(place, offset=segments.HEADER_BYTES)
             if place.offset > 0:
                 for batch in self._records(file, place, size):
                     place = batch.end
@@ -150,12 +149,42 @@ class SpoolReader:
             if found.ending in ("bad", "sealed") or (found.ending == "short" and whole):
                 return
 
+    def _gap(self, place: Position, number: int) -> Iterator[SpoolBatch]:
+        """Yield a damage when segment *number* says that more was written before it than was read."""
+        expected = self._written(place, number)
+        if expected is None or expected == place.record:
+            return
+        damage = Damage(
+            kind="corrupt",
+            writer=place.writer,
+            segment=place.segment,
+            offset=place.offset,
+            bytes=0,
+            records=_distance(place.record, expected),
+            quarantine="",
+        )
+        end = msgspec.structs.replace(place, record=expected)
+        yield SpoolBatch(writer=place.writer, first=expected, records=[], end=end, damage=damage)
+
+    def _written(self, place: Position, following: int | None) -> int | None:
+        """Give the number after the last record that the writer knew of when it began segment *following*."""
+        if following is None:
+            return None
+        file = segments.segment_file(self.root / place.writer, following)
+        with file.open("rb") as opened:
+            previous_end = segments.unpack_header(opened.read(segments.HEADER_BYTES), following)
+        if previous_end:
+            return previous_end
+        same = segments.epoch_of(following) == segments.epoch_of(place.segment)
+        return following if same else None
+
     def _judge(self, place: Position, tail: bytes, following: int | None) -> SpoolBatch | None:
         seal = segments.parse(tail, 1)
         if seal.ending == "sealed" and seal.end == place.record and seal.offset == len(tail):
             return None
-        expected = _expected(place, tail, following)
-        lost = None if expected is None else expected - place.record
+        trailer = segments.parse(tail[-segments.SEAL_BYTES :], 1)
+        expected = trailer.end if trailer.ending == "sealed" else self._written(place, following)
+        lost = _distance(place.record, expected)
         whole = segments.holds_frame(tail) or bool(lost)
         damage = Damage(
             kind="corrupt" if whole else "torn",
@@ -163,7 +192,7 @@ class SpoolReader:
             segment=place.segment,
             offset=place.offset,
             bytes=len(tail),
-            records=lost if whole else 0,
+            records=lost,
             quarantine=_quarantine(self.root / place.writer, place, tail),
         )
         end = Position(
@@ -172,31 +201,11 @@ class SpoolReader:
         return SpoolBatch(writer=place.writer, first=end.record, records=[], end=end, damage=damage)
 
 
-def _expected(place: Position, tail: bytes, following: int | None) -> int | None:
-    seal = segments.parse(tail[-segments.SEAL_BYTES :], 1)
-    if seal.ending == "sealed" and seal.end >= place.record:
-        return seal.end
-    if following is not None and segments.epoch_of(following) == segments.epoch_of(place.segment):
-        return following
-    return None
-
-
-def _missing(place: Position, number: int) -> bool:
-    return segments.epoch_of(place.segment) == segments.epoch_of(number) and place.record != number
-
-
-def _lost(place: Position, number: int) -> SpoolBatch:
-    damage = Damage(
-        kind="corrupt",
-        writer=place.writer,
-        segment=place.segment,
-        offset=place.offset,
-        bytes=0,
-        records=number - place.record,
-        quarantine="",
-    )
-    end = msgspec.structs.replace(place, record=number)
-    return SpoolBatch(writer=place.writer, first=number, records=[], end=end, damage=damage)
+def _distance(record: int, expected: int | None) -> int | None:
+    """Give how many records are missing before number *expected*; None where that cannot be told."""
+    if expected is None or segments.epoch_of(expected) != segments.epoch_of(record) or expected < record:
+        return None
+    return expected - record
 
 
 def _quarantine(folder: Path, place: Position, tail: bytes) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mainspring.core.clock import Clock, SystemClock
-from mainspring.core.errors import Conflict, OverLimit, TooLarge, Unavailable
+from mainspring.core.errors import Conflict, OverLimit, TooLarge, Unavailable, Unsupported
 from mainspring.runtime import segments
 from mainspring.runtime.durable import flush_file, flush_folder, write_all
 
@@ -160,22 +160,27 @@ class SpoolWriter:
 
     def _begin_epoch(self) -> int:
         # Minutes since 1970 keep the numbers growing even when somebody emptied the folder.
-        newest = segments.list_segments(self.folder)[-1:]
-        after = segments.epoch_of(newest[0]) + 1 if newest else 0
+        newest = next(reversed(segments.list_segments(self.folder)), None)
+        after = 0 if newest is None else segments.epoch_of(newest) + 1
         first = segments.first_of(max(after, int(self._clock.now().timestamp() // 60)))
-        self._create(first)
+        end = 0
+        if newest is not None:
+            # What another version wrote is for the reader to refuse; appending goes on.
+            with suppress(Unsupported):
+                end = segments.end_of(segments.segment_file(self.folder, newest).read_bytes(), newest)
+        self._create(first, end)
         flush_folder(self.folder)
         return first
 
     def _open(self) -> int:
-        return self._create(self._next) if self._file is None else self._file
+        return self._create(self._next, self._next) if self._file is None else self._file
 
-    def _create(self, first: int) -> int:
+    def _create(self, first: int, previous_end: int) -> int:
         path = segments.segment_file(self.folder, first)
         # Truncated, because an earlier attempt of this very writer may have failed between the name and the header.
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            write_all(file, segments.pack_header(first))
+            write_all(file, segments.pack_header(first, previous_end))
         except OSError:
             os.close(file)
             path.unlink()
