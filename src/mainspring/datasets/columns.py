@@ -29,7 +29,7 @@ _LARGEST = {"int8": 2**7, "int16": 2**15, "int32": 2**31, "int64": 2**63}
 
 
 def type_name(dtype: pl.DataType) -> str:
-    """Give the name of a type that `canonical` left in a frame: ``int64``, ``datetime``, or polars' own for nested ones."""
+    """Give the name of a type in a canonical frame: ``int64``, ``datetime``, or polars' own for nested ones."""
     return _BY_TYPE.get(dtype) or str(dtype).lower()
 
 
@@ -47,7 +47,7 @@ def columns_of(frame: pl.DataFrame) -> list[Column]:
 
 
 def check_column_names(names: Sequence[str]) -> None:
-    """Raise InvalidData when a name stands twice (naming it and where), is empty, or differs from another only in case."""
+    """Raise InvalidData, saying where, when a name stands twice, is empty, or differs from another only in case."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:
@@ -79,7 +79,9 @@ def canonical(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     names = [name.strip() for name in frame.columns]
     check_column_names(names)
     warnings: list[str] = []
-    done = [_canonical_column(series.alias(name), warnings) for name, series in zip(names, frame.get_columns(), strict=True)]
+    done = [
+        _canonical_column(series.alias(name), warnings) for name, series in zip(names, frame.get_columns(), strict=True)
+    ]
     return pl.DataFrame(done), warnings
 
 
@@ -93,7 +95,7 @@ def _canonical_column(series: pl.Series, warnings: list[str]) -> pl.Series:
     if dtype.is_nested() or dtype.is_decimal():
         return series
     raise InvalidData(
-        f"column {series.name!r} has the type {dtype}, which a dataset cannot hold: convert it to text or numbers first",
+        f"column {series.name!r} has the type {dtype}, which a dataset cannot hold: make it text or numbers first",
         column=series.name,
         type=str(dtype),
     )
@@ -105,8 +107,8 @@ def _wide(series: pl.Series, warnings: list[str]) -> pl.Series:
     except pl.exceptions.InvalidOperationError:
         row = (series > 2**63 - 1).arg_max()
         raise InvalidData(
-            f"column {series.name!r} has an integer that 64 bits with a sign cannot hold, first in row {(row or 0) + 1}: "
-            "store it as text",
+            f"column {series.name!r} has an integer that 64 bits with a sign cannot hold, first in row "
+            f"{(row or 0) + 1}: store it as text",
             column=series.name,
         ) from None
 

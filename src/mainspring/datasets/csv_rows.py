@@ -104,7 +104,7 @@ def scan(text: bytes, delimiter: str, fields: int) -> Layout:
 
 
 def _cut(text: bytes, start: int) -> tuple[npt.NDArray[np.uint8], Positions] | None:
-    """Give the bytes from *start* to the end of a row, at best 32 MiB, and where quotes are; None if one never closes."""
+    """Give about 32 MiB from *start* to the end of a row, and where the quotes are; None if one never closes."""
     size = _PIECE
     while True:
         codes = np.frombuffer(text, np.uint8, min(size, len(text) - start), start)

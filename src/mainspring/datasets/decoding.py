@@ -106,7 +106,9 @@ def _single_byte(data: bytes, offset: int) -> Decoded:
     lenient = window.decode("utf-8", "replace")
     multibyte = sum(character > "\x7f" and character != "\ufffd" for character in lenient)
     if multibyte > lenient.count("\ufffd") / 10:
-        raise InvalidData(f"{where}, though the text around it is: the file is damaged or mixes encodings{remedy}", **facts)
+        raise InvalidData(
+            f"{where}, though the text around it is: the file is damaged or mixes encodings{remedy}", **facts
+        )
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:

@@ -148,8 +148,8 @@ def _first_that_fits(series: pl.Series, values: pl.Series, markers: list[str], r
         if 1 - unread / (len(values) - missing) >= _MOSTLY:
             row = int((typed.is_null() & values.is_not_null()).arg_max() or 0)
             warnings.append(
-                f"column {series.name!r} mixes types: mostly {kind}, but {unread} of {len(values) - missing} values are "
-                f"not, first in row {row + 1}: {str(series[row])[:80]!r}; kept as text"
+                f"column {series.name!r} mixes types: mostly {kind}, but {unread} of {len(values) - missing} values "
+                f"are not, first in row {row + 1}: {str(series[row])[:80]!r}; kept as text"
             )
             break
     return Inferred(series, [], warnings)

@@ -74,7 +74,11 @@ def profile(frame: pl.DataFrame, key: Sequence[str] = (), time_column: str | Non
         expressions = [e for name in part for e in _expressions(name, frame.schema[name], frame.height)]
         if start == 0 and key:
             expressions.append(_distinct_keys(key).alias("key"))
-        ordered = [e.sort(nulls_last=False).alias(f"ordered:{n}") for n in part if (e := as_number(n, frame.schema[n])) is not None]
+        ordered = [
+            e.sort(nulls_last=False).alias(f"ordered:{n}")
+            for n in part
+            if (e := as_number(n, frame.schema[n])) is not None
+        ]
         plan = frame.lazy().with_columns(ordered).select(expressions)
         # Looking for common parts among thousands of expressions takes longer than computing them.
         found.update(plan.collect(optimizations=pl.QueryOptFlags(comm_subexpr_elim=False)).row(0, named=True))
@@ -101,7 +105,7 @@ def _distinct_keys(key: Sequence[str]) -> pl.Expr:
 
 
 def as_number(name: str, dtype: pl.DataType) -> pl.Expr | None:
-    """Give the expression of a column as finite numbers (instants and dates: seconds since 1970); None for other types."""
+    """Give a column as finite numbers (instants and dates: seconds since 1970); None for other types."""
     column = pl.col(name)
     if dtype == pl.Date:
         return column.cast(pl.Int32).cast(pl.Int64) * 86_400

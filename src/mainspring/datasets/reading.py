@@ -29,7 +29,10 @@ class Read(msgspec.Struct, frozen=True):
 
 
 def read_file(
-    path: str | Path, format: Format = "auto", options: ReadOptions | None = None, expected: Mapping[str, str] | None = None
+    path: str | Path,
+    format: Format = "auto",
+    options: ReadOptions | None = None,
+    expected: Mapping[str, str] | None = None,
 ) -> Read:
     """Read a file; see `read_bytes`. Raises InvalidRequest when it cannot be opened."""
     try:
@@ -72,8 +75,8 @@ def _taken(frame: object) -> pl.DataFrame:
         return frame.collect()
     if not hasattr(frame, "__arrow_c_stream__"):
         raise InvalidRequest(
-            f"{type(frame).__name__} is not a table: expected a DataFrame of polars, pandas >= 2.2 or pyarrow, or another "
-            "object with __arrow_c_stream__"
+            f"{type(frame).__name__} is not a table: expected a DataFrame of polars, pandas >= 2.2 or pyarrow, or "
+            "another object with __arrow_c_stream__"
         )
     try:
         return pl.DataFrame(frame)
@@ -86,7 +89,7 @@ def _taken(frame: object) -> pl.DataFrame:
 def _sniff(data: bytes) -> str:
     if data.startswith(_PARQUET_MAGIC):
         return "parquet"
-    if data.startswith(_ARROW_MAGIC) or data.startswith(b"\xff\xff\xff\xff"):
+    if data.startswith((_ARROW_MAGIC, b"\xff\xff\xff\xff")):
         return "arrow"
     if data.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xd0\xcf\x11\xe0")):
         raise InvalidData("the file is compressed or a spreadsheet: unpack it, or save it as CSV or Parquet")
@@ -153,7 +156,9 @@ def _delimiter(text: bytes, options: ReadOptions) -> str:
     if options.delimiter is None:
         return sniff_delimiter(text)
     if len(options.delimiter) != 1 or not options.delimiter.isascii() or options.delimiter in '"\r\n':
-        raise InvalidRequest(f"the delimiter {options.delimiter!r} is not one ASCII character other than a quote or newline")
+        raise InvalidRequest(
+            f"the delimiter {options.delimiter!r} is not one ASCII character other than a quote or newline"
+        )
     return options.delimiter
 
 
@@ -212,8 +217,8 @@ def _refuse_broken(broken: list[BrokenRow], whole: int, options: ReadOptions) ->
     lines = [row.line for row in broken[:_LINES_SHOWN]]
     more = ", ..." if len(broken) > _LINES_SHOWN else ""
     raise InvalidData(
-        f"{len(broken)} of {len(broken) + whole} rows are broken, the first in line {broken[0].line}: {broken[0].reason} "
-        f"(lines {', '.join(map(str, lines))}{more}); repair them, or leave them out with on_bad_rows='skip'",
+        f"{len(broken)} of {len(broken) + whole} rows are broken, the first in line {broken[0].line}: "
+        f"{broken[0].reason} (lines {', '.join(map(str, lines))}{more}); repair them, or leave them out with on_bad_rows='skip'",
         bad_rows=len(broken),
         lines=lines,
         reason=broken[0].reason,
