@@ -43,7 +43,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench.$(AREA)
 
 docs: $(STAMP)
-	$(BIN)/python -m docs.reference
+	$(BIN)/python docs/reference.py
 	$(BIN)/zensical build
 
 clean:

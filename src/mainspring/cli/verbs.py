@@ -78,10 +78,13 @@ def _option(argument: Argument) -> click.Option:
 
 
 def _default(argument: Argument) -> str:
-    kind = argument.type if isinstance(argument.type, str) else inspect.formatannotation(argument.type)
-    kind = re.sub(r"\b[\w]+\.(?=\w)", "", kind)
     default = "" if argument.default is None else f"; default {argument.default!r}"
-    return f"{kind}{default}"
+    return f"{describe_type(argument.type)}{default}"
+
+
+def describe_type(kind: Any) -> str:
+    """Write a type as a person reads it: without module names."""
+    return re.sub(r"\b\w+\.(?=\w)", "", inspect.formatannotation(kind))
 
 
 def _is_list(kind: Any) -> bool:

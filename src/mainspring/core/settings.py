@@ -98,10 +98,11 @@ def load_settings(
     variables = os.environ if environment is None else environment
     named = variables.get(f"{_PREFIX}CONFIG")
     file = Path(named) if named else (folder or Path.cwd()) / _FILE
+    given = [(name, value) for name, value in (flags or {}).items() if value is not None]
     layers = [
         *_from_file(file, required=named is not None),
         *_from_environment(variables),
-        *((name, value, f"flag --{name.replace('_', '-')}") for name, value in (flags or {}).items() if value is not None),
+        *((name, value, f"flag --{name.replace('_', '-')}") for name, value in given),
     ]
     found = {name: Setting(name, field.default, "default") for name, field in _FIELDS.items()}
     for name, value, origin in layers:

@@ -1,0 +1,65 @@
+"""What the control plane lays out for the data plane: model folders and the published state."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mainspring.core.errors import AlreadyExists
+from mainspring.runtime.snapshots import Publisher, Watcher
+from mainspring.serving.model import ServingState, decode_state, encode_state
+from mainspring.storage.objects.digests import hexadecimal
+from mainspring.storage.objects.store import ObjectStore
+from mainspring.storage.objects.tree import get_tree
+
+_APPLIED_WITHIN_S = 5.0
+
+
+class ModelFolders:
+    """Model trees as folders under *root*, each laid out once and never changed."""
+
+    def __init__(self, objects: ObjectStore, root: Path) -> None:
+        self._objects, self._root = objects, root
+        self._lock = threading.Lock()
+
+    def materialise(self, digest: str) -> Path:
+        """Give the folder of a tree; raises NotFound, Corrupt or Unavailable when it cannot be laid out."""
+        folder = self._root / hexadecimal(digest)
+        with self._lock:
+            if not folder.exists():
+                self._root.mkdir(parents=True, exist_ok=True)
+                # The tree appears whole or not at all; another process may lay out the same one at the same time.
+                with contextlib.suppress(AlreadyExists):
+                    get_tree(self._objects, digest, folder)
+        return folder
+
+
+class StatePublisher:
+    """Publishes serving states as snapshots; several processes may, and an older state never replaces a newer one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._snapshots = Publisher(folder)
+
+    def publish(self, state: ServingState) -> None:
+        """Make *state* current, and wait a moment until the data workers that live serve it.
+
+        Raises Unavailable when the snapshot cannot be written. A worker that needs longer than the wait (a large
+        model) follows later.
+        """
+        with self._turn():
+            current = Watcher(self._folder).current()
+            if current is not None and decode_state(current.payload).version > state.version:
+                return
+            version = self._snapshots.publish(encode_state(state))
+        self._snapshots.wait_applied(version, _APPLIED_WITHIN_S)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with (self._folder / ".turn").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
