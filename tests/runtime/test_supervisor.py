@@ -301,6 +301,11 @@ def test_a_log_is_rotated_while_the_process_writes_on(tmp_path: Path, watch: Cal
     assert watched.supervisor.states()[0].restarts == 0
 
 
+def test_a_command_starts_with_the_signals_of_any_other(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    watch(ProcessSpec(name="sh", command=["sh", "-c", "yes | head -n 1; echo done; sleep 600"]))
+    eventually(lambda: (tmp_path / "logs" / "sh.log").read_text() == "y\ndone\n")
+
+
 def test_the_environment_is_added_to(tmp_path: Path, watch: Callable[..., Watched]) -> None:
     code = "import os, time; print(os.environ['ADDED'], 'PATH' in os.environ); time.sleep(600)"
     watch(ProcessSpec(name="a", command=python(code), environment={"ADDED": "yes"}))

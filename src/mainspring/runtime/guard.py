@@ -46,6 +46,9 @@ def _run(parent: int, keeper: int, command: list[str]) -> int:
     if os.getppid() != parent:
         # The parent died before the binding was made.
         return _CANNOT_EXECUTE
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores them, and what is ignored stays so over exec.
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:
