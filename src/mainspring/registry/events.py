@@ -1,0 +1,108 @@
+"""What happens in the registry, for lineage, audit and whoever subscribes."""
+
+from __future__ import annotations
+
+from mainspring.core.events import Event
+from mainspring.registry.model import Stage
+
+
+class ModelRegistered(Event, frozen=True):
+    """A version of a model was registered, from a run and a dataset where these are known."""
+
+    model: str
+    digest: str
+    run: str | None = None
+    dataset: str | None = None
+    trusted: bool = False
+
+    def reads(self) -> list[str]:
+        """Give the run and the dataset."""
+        return [known for known in (self.run, self.dataset) if known is not None]
+
+    def makes(self) -> list[str]:
+        """Give the version."""
+        return [self.model]
+
+
+class StageChanged(Event, frozen=True):
+    """A version came to another stage."""
+
+    model: str
+    stage: Stage
+    previous: Stage
+    reason: str
+
+    def makes(self) -> list[str]:
+        """Give the version."""
+        return [self.model]
+
+
+class AliasMoved(Event, frozen=True):
+    """An alias points to another version now, or to none."""
+
+    alias: str
+    model: str | None
+    previous: str | None
+    reason: str
+
+    def reads(self) -> list[str]:
+        """Give the version that it points to."""
+        return [] if self.model is None else [self.model]
+
+    def makes(self) -> list[str]:
+        """Give the alias."""
+        return [self.alias]
+
+
+class GatesEvaluated(Event, frozen=True):
+    """The gates were measured on a holdout."""
+
+    report: str
+    model: str
+    champion: str | None
+    dataset: str
+    passed: bool
+    failed: list[str]
+
+    def reads(self) -> list[str]:
+        """Give the candidate, the champion and the holdout."""
+        return [known for known in (self.model, self.champion, self.dataset) if known is not None]
+
+    def makes(self) -> list[str]:
+        """Give the report."""
+        return [self.report]
+
+
+class ModelPromoted(Event, frozen=True):
+    """A version passed its gates, or was ``forced`` past them for the reason that is given."""
+
+    model: str
+    alias: str
+    previous: str | None
+    report: str | None
+    forced: str | None = None
+
+    def reads(self) -> list[str]:
+        """Give the version and the report that let it pass."""
+        return [known for known in (self.model, self.report) if known is not None]
+
+    def makes(self) -> list[str]:
+        """Give the alias that points to it now."""
+        return [self.alias]
+
+
+class PromotionRefused(Event, frozen=True):
+    """A version was not promoted, for the checks that are named."""
+
+    model: str
+    alias: str
+    report: str | None
+    failed: list[str]
+
+    def reads(self) -> list[str]:
+        """Give the report."""
+        return [] if self.report is None else [self.report]
+
+    def makes(self) -> list[str]:
+        """Give the version that stays where it was."""
+        return [self.model]

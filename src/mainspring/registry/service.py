@@ -1,0 +1,460 @@
+"""The verbs of the registry: register versions, move stages and aliases, measure gates, promote."""
+
+from __future__ import annotations
+
+from mainspring.core.clock import Clock, SystemClock
+from mainspring.core.errors import AlreadyExists, GateRefused, InvalidRequest, NotFound
+from mainspring.core.ids import new_id
+from mainspring.core.operations import operation
+from mainspring.core.refs import Ref, check_alias, check_name, ref
+from mainspring.registry import gates, store
+from mainspring.registry.answers import in_classes_of
+from mainspring.registry.events import (
+    AliasMoved,
+    GatesEvaluated,
+    ModelPromoted,
+    ModelRegistered,
+    PromotionRefused,
+    StageChanged,
+)
+from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
+from mainspring.registry.gates import Scorer
+from mainspring.registry.importing import import_model
+from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, Stage, StageChange
+from mainspring.registry.signature import Task
+from mainspring.storage.objects.store import ObjectStore
+from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.journal import emit
+
+MAX_PAGE = 1000
+
+
+class Registry:
+    """Models and versions, kept in *database*; their files in *objects*. *scorer* opens versions for the gates."""
+
+    def __init__(
+        self, database: Database, objects: ObjectStore, scorer: Scorer | None = None, clock: Clock | None = None
+    ) -> None:
+        self.database, self.objects, self.scorer = database, objects, scorer
+        self.clock = clock or SystemClock()
+
+    # Models
+
+    @operation("POST /models")
+    def create_model(self, name: str, description: str = "", tags: dict[str, str] | None = None) -> Model:
+        """Create a model without versions; raises AlreadyExists when there is one of the name."""
+        model = Model(
+            name=check_name(name, "model"), description=description, created=self.clock.now(), tags=tags or {}
+        )
+        with self.database.begin() as connection:
+            if not store.insert_model(connection, model):
+                raise AlreadyExists(f"there is a model {name} already; register a version of it", name=name)
+        return model
+
+    @operation("GET /models")
+    def list_models(self, after: str = "", limit: int = 100) -> list[Model]:
+        """List models by name, those after *after*."""
+        with self.database.read() as connection:
+            return store.find_models(connection, after=after, limit=_bounded(limit))
+
+    @operation("GET /models/{name}")
+    def get_model(self, name: str) -> Model:
+        """Get a model; raises NotFound."""
+        with self.database.read() as connection:
+            return store.require_model(connection, name)
+
+    @operation("PATCH /models/{name}")
+    def update_model(self, name: str, description: str | None = None, tags: dict[str, str] | None = None) -> Model:
+        """Change the description, or add *tags* (replacing those of the same key); raises NotFound."""
+        with self.database.begin() as connection:
+            model = store.require_model(connection, name)
+            changed = {"description": model.description if description is None else description}
+            store.set_model(connection, name, {**changed, "tags": {**model.tags, **(tags or {})}})
+            return store.require_model(connection, name)
+
+    # Versions
+
+    @operation("POST /models/{name}/versions")
+    def register(
+        self,
+        name: str,
+        digest: str,
+        run: str | None = None,
+        dataset: str | None = None,
+        metrics: dict[str, float] | None = None,
+        card: str = "",
+        tags: dict[str, str] | None = None,
+        task: Task | None = None,
+        classes: list[str | int] | None = None,
+        trusted: bool = False,
+        token: str | None = None,
+    ) -> ModelVersion:
+        """Register the model at *digest*, a tree (an MLmodel directory) or an ONNX file, as the next version.
+
+        The model is created when it does not exist. *run* and *dataset* are refs of what it came from. *task* and
+        *classes* say what the model's files cannot. *trusted* allows a model that is code to be run, in a process of
+        its own: give it only for an origin that you know. A second call with the same *token* gives the first version.
+        Raises NotFound when there is no such object, InvalidData when it is no model, Unsupported when it cannot be
+        served.
+        """
+        check_name(name, "model")
+        if token is not None and (known := self._registered(token)) is not None:
+            return known
+        imported = import_model(self.objects, digest, task=task, classes=classes)
+        info, now = imported.info, self.clock.now()
+        with self.database.begin() as connection:
+            store.insert_model(connection, Model(name=name, description="", created=now))
+            store.lock_model(connection, name)
+            if token is not None and (known := store.version_by_token(connection, token)) is not None:
+                return known
+            version = ModelVersion(
+                name=name,
+                version=store.next_version(connection, name),
+                digest=imported.digest,
+                engine=info.engine,
+                info=info,
+                size_bytes=imported.size_bytes,
+                created=now,
+                run=None if run is None else str(Ref.parse(run, kind="run")),
+                dataset=None if dataset is None else str(Ref.parse(dataset, kind="dataset")),
+                metrics={**info.metrics, **(metrics or {})},
+                card=card,
+                trusted=trusted,
+                tags=tags or {},
+            )
+            store.insert_version(connection, version, token)
+            store.add_stage(connection, version, "development", now, "registered")
+            emit(connection, _registered(version))
+        return version
+
+    @operation("GET /models/{name}/versions")
+    def list_versions(
+        self, name: str, stage: Stage | None = None, before: int | None = None, limit: int = 100
+    ) -> list[ModelVersion]:
+        """List the versions of a model, newest first; those *before* a version number. Raises NotFound."""
+        with self.database.read() as connection:
+            store.require_model(connection, name)
+            return store.find_versions(connection, name, stage=stage, before=before, limit=_bounded(limit))
+
+    @operation("GET /models/{name}/versions/{version}")
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """Get one version; raises NotFound."""
+        with self.database.read() as connection:
+            return store.require_version(connection, name, version)
+
+    @operation("GET /model-refs/{model}")
+    def resolve(self, model: str) -> ModelVersion:
+        """Get the version that a ref means: ``churn@7``, ``churn@champion``, or ``churn`` for the latest.
+
+        The ref may begin with ``model:``. Raises NotFound, InvalidRequest when it is no ref of a model.
+        """
+        wanted = Ref.parse(model, kind="model")
+        with self.database.read() as connection:
+            found = store.require_model(connection, wanted.name)
+            number = wanted.version or found.latest
+            if wanted.alias is not None:
+                number = _pointed(found, wanted.alias)
+            if number is None:
+                raise NotFound(f"model {wanted.name} has no version yet; register one", model=model)
+            return store.require_version(connection, wanted.name, number)
+
+    @operation("GET /runs/{run}/models")
+    def versions_of_run(self, run: str) -> list[ModelVersion]:
+        """List the versions that came from a run, newest first."""
+        with self.database.read() as connection:
+            return store.versions_of_run(connection, str(Ref.parse(run, kind="run")))
+
+    @operation("POST /models/{name}/versions/{version}/tags")
+    def tag_version(self, name: str, version: int, tags: dict[str, str]) -> ModelVersion:
+        """Add tags to a version, replacing those of the same key; raises NotFound."""
+        with self.database.begin() as connection:
+            found = store.require_version(connection, name, version)
+            store.set_version(connection, found, {"tags": {**found.tags, **tags}})
+            return store.require_version(connection, name, version)
+
+    # Stages and aliases
+
+    @operation("POST /models/{name}/versions/{version}/stage")
+    def set_stage(self, name: str, version: int, stage: Stage, reason: str = "") -> ModelVersion:
+        """Bring a version to a stage; being there already changes nothing. Raises NotFound."""
+        with self.database.begin() as connection:
+            found = store.require_version(connection, name, version)
+            self._to_stage(connection, found, stage, reason)
+            return store.require_version(connection, name, version)
+
+    @operation("GET /models/{name}/versions/{version}/stages")
+    def stage_history(self, name: str, version: int) -> list[StageChange]:
+        """List the stages that a version went through, oldest first; raises NotFound."""
+        with self.database.read() as connection:
+            store.require_version(connection, name, version)
+            return store.stages_of(connection, name, version)
+
+    @operation("PUT /models/{name}/aliases/{alias}")
+    def set_alias(self, name: str, alias: str, version: int, reason: str = "") -> Model:
+        """Point an alias to a version, without asking the gates; raises NotFound."""
+        check_alias(alias)
+        with self.database.begin() as connection:
+            store.lock_model(connection, name)
+            found = store.require_version(connection, name, version)
+            self._point(connection, found, alias, reason)
+            return store.require_model(connection, name)
+
+    @operation("DELETE /models/{name}/aliases/{alias}")
+    def delete_alias(self, name: str, alias: str, reason: str = "") -> Model:
+        """Remove an alias; raises NotFound when there is none."""
+        with self.database.begin() as connection:
+            store.lock_model(connection, name)
+            previous = _pointed(store.require_model(connection, name), alias)
+            store.move_alias(connection, name, alias, None, previous, self.clock.now(), reason)
+            before = ref("model", name, previous)
+            emit(connection, AliasMoved(alias=_alias_ref(name, alias), model=None, previous=before, reason=reason))
+            return store.require_model(connection, name)
+
+    @operation("GET /models/{name}/aliases/{alias}/moves")
+    def alias_history(self, name: str, alias: str) -> list[AliasMove]:
+        """List where an alias pointed, oldest first; raises NotFound for an unknown model."""
+        with self.database.read() as connection:
+            store.require_model(connection, name)
+            return store.moves_of(connection, name, alias)
+
+    # Gates and promotion
+
+    def evaluate_gates(
+        self,
+        name: str,
+        version: int,
+        holdout: Holdout,
+        *,
+        alias: str = CHAMPION,
+        policy: GatePolicy | None = None,
+        scorer: Scorer | None = None,
+        token: str | None = None,
+    ) -> GateReport:
+        """Measure a version on rows that it did not learn from, against the version that *alias* points to.
+
+        The report is stored, and is what `promote` goes by. A second call with the same *token* gives the first report.
+        Raises NotFound, and InvalidData when the holdout lacks a column, a label or a group that is needed.
+        """
+        if token is not None and (known := self._report(token)) is not None:
+            return known
+        scorer = scorer or self.scorer
+        if scorer is None:
+            raise InvalidRequest("the gates need a scorer that opens models; pass one, or make the registry with one")
+        policy = policy or GatePolicy()
+        candidate, champion = self._opponents(name, version, alias)
+        truth = gates.truth_of_holdout(candidate.info, holdout)
+        metric = gates.choose_metric(policy, candidate.info, truth)
+        measured = gates.measure_model(scorer, candidate, holdout, policy.latency_requests)
+        other = None
+        if champion is not None:
+            theirs = gates.score_model(scorer, champion, holdout)
+            other = (champion, in_classes_of(candidate.info, champion.info, theirs))
+        checks = list(gates.run_checks(policy, candidate, metric, truth, holdout, measured, other))
+        report = GateReport(
+            ref=f"report:{new_id()}",
+            model=candidate.ref,
+            champion=None if champion is None else champion.ref,
+            dataset=holdout.dataset,
+            rows=len(truth),
+            metric=metric,
+            policy=policy,
+            checks=checks,
+            at=self.clock.now(),
+        )
+        with self.database.begin() as connection:
+            store.insert_report(connection, name, version, report, token)
+            emit(connection, _evaluated(report))
+        return report
+
+    @operation("GET /gate-reports/{report}")
+    def get_report(self, report: str) -> GateReport:
+        """Get a gate report by its ref, such as ``report:01J...``; raises NotFound."""
+        wanted = report if report.startswith("report:") else f"report:{report}"
+        with self.database.read() as connection:
+            found = store.find_report(connection, wanted)
+        if found is None:
+            raise NotFound(f"there is no gate report {report}", report=report)
+        return found
+
+    @operation("GET /models/{name}/versions/{version}/gate-reports")
+    def list_reports(self, name: str, version: int, limit: int = 100) -> list[GateReport]:
+        """List the gate reports of a version, newest first."""
+        with self.database.read() as connection:
+            return store.reports_of(connection, name, version, _bounded(limit))
+
+    @operation("POST /models/{name}/versions/{version}/promote")
+    def promote(
+        self, name: str, version: int, alias: str = CHAMPION, report: str | None = None, force: str | None = None
+    ) -> ModelVersion:
+        """Point *alias* to a version that passed its gates, and bring it to production; the one before is archived.
+
+        *report* is the ref of the gate report to go by (default: the latest of the version). *force* is the reason to
+        promote in spite of it, which is kept in the audit log. Promoting what *alias* points to already changes
+        nothing. Raises GateRefused, naming each failed check with its numbers, also when there is no report or when
+        it compared with another champion than there is now; NotFound.
+        """
+        check_alias(alias)
+        with self.database.begin() as connection:
+            store.lock_model(connection, name)
+            found = store.require_version(connection, name, version)
+            previous = store.require_model(connection, name).aliases.get(alias)
+            if previous == version:
+                return found
+            used = _report_of(connection, found, report)
+            failed = objections(used, None if previous is None else ref("model", name, previous))
+            if failed and not force:
+                refusal = PromotionRefused(
+                    model=found.ref,
+                    alias=_alias_ref(name, alias),
+                    report=None if used is None else used.ref,
+                    failed=list(failed.values()),
+                )
+                emit(connection, refusal)
+            else:
+                self._promote(connection, found, alias, previous, used, force if failed else None)
+                return store.require_version(connection, name, version)
+        # Raised outside of the transaction, which keeps the refusal in the audit log.
+        raise GateRefused(
+            f"{found.ref} is not promoted to {alias}: {'; '.join(failed.values())}",
+            model=found.ref,
+            report=None if used is None else used.ref,
+            failed=list(failed),
+        )
+
+    # Steps
+
+    def _promote(
+        self,
+        connection: store.Connection,
+        version: ModelVersion,
+        alias: str,
+        previous: int | None,
+        report: GateReport | None,
+        forced: str | None,
+    ) -> None:
+        reason = f"forced: {forced}" if forced else f"passed {report.ref}" if report else ""
+        if previous is not None:
+            before = store.require_version(connection, version.name, previous)
+            self._to_stage(connection, before, "archived", f"{version.ref} took its place as {alias}")
+        self._to_stage(connection, version, "production", reason)
+        store.move_alias(connection, version.name, alias, version.version, previous, self.clock.now(), reason)
+        event = ModelPromoted(
+            model=version.ref,
+            alias=_alias_ref(version.name, alias),
+            previous=None if previous is None else ref("model", version.name, previous),
+            report=None if report is None else report.ref,
+            forced=forced,
+        )
+        emit(connection, event)
+
+    def _to_stage(self, connection: store.Connection, version: ModelVersion, stage: Stage, reason: str) -> None:
+        if version.stage == stage:
+            return
+        store.add_stage(connection, version, stage, self.clock.now(), reason)
+        emit(connection, StageChanged(model=version.ref, stage=stage, previous=version.stage, reason=reason))
+
+    def _point(self, connection: store.Connection, version: ModelVersion, alias: str, reason: str) -> None:
+        previous = store.require_model(connection, version.name).aliases.get(alias)
+        if previous == version.version:
+            return
+        store.move_alias(connection, version.name, alias, version.version, previous, self.clock.now(), reason)
+        before = None if previous is None else ref("model", version.name, previous)
+        alias_ref = _alias_ref(version.name, alias)
+        emit(connection, AliasMoved(alias=alias_ref, model=version.ref, previous=before, reason=reason))
+
+    def _opponents(self, name: str, version: int, alias: str) -> tuple[ModelVersion, ModelVersion | None]:
+        with self.database.read() as connection:
+            candidate = store.require_version(connection, name, version)
+            number = store.require_model(connection, name).aliases.get(alias)
+            if number is None or number == version:
+                return candidate, None
+            return candidate, store.require_version(connection, name, number)
+
+    def _registered(self, token: str) -> ModelVersion | None:
+        with self.database.read() as connection:
+            return store.version_by_token(connection, token)
+
+    def _report(self, token: str) -> GateReport | None:
+        with self.database.read() as connection:
+            return store.report_by_token(connection, token)
+
+
+def _pointed(model: Model, alias: str) -> int:
+    if alias not in model.aliases:
+        known = ", ".join(model.aliases) or "none"
+        raise NotFound(f"model {model.name} has no alias {alias!r}; its aliases: {known}", name=model.name, alias=alias)
+    return model.aliases[alias]
+
+
+def _report_of(connection: store.Connection, version: ModelVersion, report: str | None) -> GateReport | None:
+    if report is None:
+        latest = store.reports_of(connection, version.name, version.version, 1)
+        return latest[0] if latest else None
+    found = store.find_report(connection, report)
+    if found is None:
+        raise NotFound(f"there is no gate report {report}", report=report)
+    if found.model != version.ref:
+        raise InvalidRequest(f"{report} is about {found.model}, not about {version.ref}", report=report)
+    return found
+
+
+def _registered(self, token: str) -> ModelVersion | None:
+        with self.database.read() as connection:
+            return store.version_by_token(connection, token)
+
+    def _report(self, token: str) -> GateReport | None:
+        with self.database.read() as connection:
+            return store.report_by_token(connection, token)
+
+
+def _report_of(connection: store.Connection, version: ModelVersion, report: str | None) -> GateReport | None:
+    if report is None:
+        latest = store.reports_of(connection, version.name, version.version, 1)
+        return latest[0] if latest else None
+    found = store.find_report(connection, report)
+    if found is None:
+        raise NotFound(f"there is no gate report {report}", report=report)
+    if found.model != version.ref:
+        raise InvalidRequest(f"{report} is about {found.model}, not about {version.ref}", report=report)
+    return found
+
+
+def _objections(report: GateReport | None, champion: str | None) -> dict[str, str]:
+    """Say by name what stands against a promotion; nothing when the report allows it."""
+    if report is None:
+        return {"gate_report": "its gates were never evaluated; evaluate them on a holdout first"}
+    if report.champion != champion:
+        said = f"{report.ref} compared it with {report.champion or 'no champion'}, but the champion is {champion or 'none'}"
+        return {"champion_changed": f"{said}; evaluate the gates again"}
+    return {check.name: f"{check.name}: {check.detail}" for check in report.failed}
+
+
+def _registered(version: ModelVersion) -> ModelRegistered:
+    return ModelRegistered(
+        model=version.ref,
+        digest=version.digest,
+        run=version.run,
+        dataset=version.dataset,
+        trusted=version.trusted,
+    )
+
+
+def _evaluated(report: GateReport) -> GatesEvaluated:
+    return GatesEvaluated(
+        report=report.ref,
+        model=report.model,
+        champion=report.champion,
+        dataset=report.dataset,
+        passed=report.passed,
+        failed=[check.name for check in report.failed],
+    )
+
+
+def _alias_ref(name: str, alias: str) -> str:
+    return str(Ref("model", name, alias=alias))
+
+
+def _bounded(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidRequest(f"limit={limit}: expected 1 to {MAX_PAGE}")
+    return limit
