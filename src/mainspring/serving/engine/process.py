@@ -26,6 +26,7 @@ START_LIMIT_S = 120.0
 RUN_LIMIT_S = 60.0
 FIRST_BACK_OFF_S = 0.5
 LAST_BACK_OFF_S = 30.0
+STEADY_S = 60.0
 OFFLINE_ROWS = 8192
 
 
@@ -55,7 +56,8 @@ class ProcessSession:
         self._lock = threading.Lock()
         self._home = tempfile.TemporaryDirectory(prefix="mainspring-model-")
         self._child: subprocess.Popen[bytes] | None = None
-        self._pause_s, self._not_before, self._closed = FIRST_BACK_OFF_S, 0.0, False
+        self._pause_s = self._not_before = self._started = 0.0
+        self._closed = False
         try:
             ready = self._start()
         except Unavailable:
@@ -118,25 +120,31 @@ class ProcessSession:
                 self._write(msgspec.msgpack.encode(ask))
                 told = self._read(RUN_LIMIT_S)
             except (OSError, EOFError) as died:
-                self._stop()
+                self._back_off()
                 raise Unavailable(f"the process of the model at {self._folder} ended: {died}; try again") from died
-            self._pause_s = FIRST_BACK_OFF_S
         if told.error is not None:
             raise MainspringError(f"the model failed on this input: {told.error}")
         return told
 
     def _again(self) -> None:
-        now = time.monotonic()
-        if self._closed or now < self._not_before:
+        if self._closed or time.monotonic() < self._not_before:
             raise Unavailable(f"the process of the model at {self._folder} is down; try again in a moment")
-        self._not_before = now + self._pause_s
-        self._pause_s = min(LAST_BACK_OFF_S, self._pause_s * 2)
         ready = self._start()
         if ready.error is not None:
-            self._stop()
+            self._back_off()
             raise Unavailable(f"the model at {self._folder} does not load any more: {ready.error}")
 
+    def _back_off(self) -> None:
+        self._stop()
+        now = time.monotonic()
+        # The first end is met at once; a child that ends again soon waits longer each time.
+        if now - self._started > STEADY_S:
+            self._pause_s = 0.0
+        self._not_before = now + self._pause_s
+        self._pause_s = min(LAST_BACK_OFF_S, max(FIRST_BACK_OFF_S, self._pause_s * 2))
+
     def _start(self) -> Told:
+        self._started = time.monotonic()
         # The environment is made new, so that no credential of ours is within reach of the model's code.
         environment = {"PATH": os.defpath, "HOME": self._home.name, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-P", "-m", "mainspring.serving.engine.child", str(self._folder), str(os.getpid())]
@@ -147,7 +155,7 @@ class ProcessSession:
             self._write(msgspec.msgpack.encode(self._classes))
             return self._read(START_LIMIT_S)
         except (OSError, EOFError) as died:
-            self._stop()
+            self._back_off()
             raise Unavailable(f"the process of the model at {self._folder} did not start: {died}") from died
 
     def _write(self, frame: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from mainspring.core.errors import Forbidden, InvalidData, InvalidRequest, MainspringError, NotFound, Unsupported
 from mainspring.registry.signature import INFO_FILE, NULL_LONG, ColumnType, Field, ModelInfo, Signature, decode_info
@@ -18,8 +18,17 @@ from mainspring.serving.engine.checking import Layout, Output, Rows
 from mainspring.serving.engine.process import ProcessSession
 
 OFFLINE_ROWS = 8192
-# Beyond it BLAS would use threads.
-_DOT_LIMIT = 8192
+
+# The errors of onnxruntime have no ancestor of their own below Exception.
+_FAILURES: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -128,7 +137,7 @@ class OnnxSession:
     def __init__(self, file: Path, signature: Signature | None = None) -> None:
         try:
             self._session = onnxruntime.InferenceSession(str(file), _options(), providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as broken:
+        except _FAILURES as broken:
             raise InvalidData(f"{file} does not load as an ONNX graph: {broken}; export the model again") from broken
         self._dtypes = {node.name: _dtype(node) for node in self._session.get_inputs()}
         self._shapes = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
@@ -181,7 +190,7 @@ class OnnxSession:
     def _results(self, feeds: dict[str, np.ndarray]) -> list[Any]:
         try:
             found = self._session.run(self._names, feeds)
-        except (RuntimeError, ValueError) as failed:
+        except _FAILURES as failed:
             raise MainspringError(f"the model failed on this input: {str(failed)[:400]}") from failed
         return [_unmapped(value) if mapped else value for value, mapped in zip(found, self._maps, strict=True)]
 
@@ -194,8 +203,7 @@ class OnnxSession:
             else:
                 buffer.frombytes(part.values.astype(buffer.typecode).tobytes())
         matrix = np.frombuffer(buffer, dtype=buffer.typecode)
-        # The sum of squares is finite unless a number is not (or is huge), and costs a third of looking at each.
-        if not (matrix.size < _DOT_LIMIT and math.isfinite(matrix.dot(matrix))) and np.isinf(matrix).any():
+        if not np.isfinite(matrix).all() and np.isinf(matrix).any():
             self._refuse_infinite(parts)
         shape = parts[0].shape[0] if parts[0].shape else (-1, *(self.layout.fields[0].shape or [])[1:])
         matrix = matrix.reshape(shape)
