@@ -398,37 +398,6 @@ def _report_of(connection: store.Connection, version: ModelVersion, report: str 
     return found
 
 
-def _registered(self, token: str) -> ModelVersion | None:
-        with self.database.read() as connection:
-            return store.version_by_token(connection, token)
-
-    def _report(self, token: str) -> GateReport | None:
-        with self.database.read() as connection:
-            return store.report_by_token(connection, token)
-
-
-def _report_of(connection: store.Connection, version: ModelVersion, report: str | None) -> GateReport | None:
-    if report is None:
-        latest = store.reports_of(connection, version.name, version.version, 1)
-        return latest[0] if latest else None
-    found = store.find_report(connection, report)
-    if found is None:
-        raise NotFound(f"there is no gate report {report}", report=report)
-    if found.model != version.ref:
-        raise InvalidRequest(f"{report} is about {found.model}, not about {version.ref}", report=report)
-    return found
-
-
-def _objections(report: GateReport | None, champion: str | None) -> dict[str, str]:
-    """Say by name what stands against a promotion; nothing when the report allows it."""
-    if report is None:
-        return {"gate_report": "its gates were never evaluated; evaluate them on a holdout first"}
-    if report.champion != champion:
-        said = f"{report.ref} compared it with {report.champion or 'no champion'}, but the champion is {champion or 'none'}"
-        return {"champion_changed": f"{said}; evaluate the gates again"}
-    return {check.name: f"{check.name}: {check.detail}" for check in report.failed}
-
-
 def _registered(version: ModelVersion) -> ModelRegistered:
     return ModelRegistered(
         model=version.ref,
