@@ -21,7 +21,7 @@ from mainspring.training.columns import Column, arrays, fields, strict_fields
 from mainspring.training.export import add_model
 from mainspring.training.graph import Graph, open_graph, run_graph
 from mainspring.training.model import Proof
-from mainspring.training.preparation import Preparation, add_features, features, prepare
+from mainspring.training.preparation import Preparation, add_features, features, prepare, run_preparation
 from mainspring.training.search import weights_of
 
 TOLERANCE = 1e-4

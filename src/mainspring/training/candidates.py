@@ -14,7 +14,8 @@ from mainspring.training.libraries import library
 from mainspring.training.preparation import Style
 
 Parameters = dict[str, Any]
-MAX_TREES = 200
+MAX_TREES = 150
+_MAX_TREES_OF_CLASSES = 300
 
 
 class Learning(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ def _linear(problem: Problem, parameters: Parameters) -> Any:
 def _boosting(problem: Problem, parameters: Parameters) -> Any:
     ensemble = library("sklearn.ensemble")
     settings = {
-        "max_iter": parameters["trees"],
+        "max_iter": _iterations(problem, parameters["trees"]),
         "learning_rate": parameters["rate"],
         "max_leaf_nodes": parameters["leaves"],
         "min_samples_leaf": parameters["leaf_rows"],
@@ -117,6 +118,11 @@ def _boosting(problem: Problem, parameters: Parameters) -> Any:
         return ensemble.HistGradientBoostingClassifier(**settings)
     loss = "absolute_error" if problem.metric == "mae" else "squared_error"
     return ensemble.HistGradientBoostingRegressor(loss=loss, **settings)
+
+
+def _iterations(problem: Problem, trees: int) -> int:
+    # One iteration grows a tree for each of several classes.
+    return trees if problem.classes <= 2 else max(10, min(trees, _MAX_TREES_OF_CLASSES // problem.classes))
 
 
 def _extra_trees(problem: Problem, parameters: Parameters) -> Any:

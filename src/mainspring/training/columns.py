@@ -153,3 +153,35 @@ def _array(series: pl.Series, kind: Kind) -> Array:
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float32)
     # A number too large for 32 bits is as good as missing; the data plane refuses it as such.
     return np.where(np.isfinite(numbers), numbers, np.float32(np.nan))
+
+
+def most_telling(frame: pl.DataFrame, columns: Sequence[Column], truth: Array, classes: int) -> list[Column]:
+    """Keep the MAX_COLUMNS columns whose values go most with the target, by correlation, on up to 5,000 rows."""
+    rows = np.linspace(0, len(frame) - 1, min(len(frame), 5_000)).astype(int)
+    some, responses = frame[rows], _responses(truth[rows], classes)
+    strength = [_strength(some[column.name], column.kind, responses) for column in columns]
+    best = np.sort(np.argsort(strength, kind="stable")[-MAX_COLUMNS:])
+    return [columns[place] for place in best]
+
+
+def _responses(truth: Array, classes: int) -> Array:
+    one_each = [truth] if classes <= 2 else [truth == place for place in range(classes)]
+    centred = np.column_stack(one_each).astype(float)
+    centred -= centred.mean(axis=0)
+    return np.asarray(centred / np.maximum(centred.std(axis=0), 1e-12))
+
+
+def _strength(series: pl.Series, kind: Kind, responses: Array) -> float:
+    if kind == "categorical":
+        # The share of variance between levels, less what as many meaningless levels would show.
+        level = series.fill_null("").rank("dense").to_numpy().astype(int) - 1
+        counts = np.bincount(level)
+        means = np.stack([np.bincount(level, weights=r) / counts for r in responses.T])
+        between = (means**2 * counts).sum(axis=1).max() / len(level)
+        return float(np.sqrt(max(0.0, between - len(counts) / len(level))))
+    values = series.cast(pl.Datetime("ms")).cast(pl.Int64) if kind == "datetime" else series
+    numbers = values.cast(pl.Float64).to_numpy().copy()
+    numbers[~np.isfinite(numbers)] = np.nan
+    centred = np.nan_to_num(numbers - np.nanmean(numbers)) if np.isfinite(numbers).any() else np.zeros(len(numbers))
+    spread = centred.std()
+    return float(np.abs(centred @ responses).max() / len(centred) / spread) if spread > 0 else 0.0

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from mainspring.core.errors import InvalidData
-from mainspring.registry.quality import Array, Scores, metric_named
+from mainspring.registry.intervals import compare
+from mainspring.registry.quality import Array, Scores, log_loss, metric_named
 from mainspring.training.candidates import Candidate, Learning, Parameters, Problem, fit, score
 from mainspring.training.columns import Column
 from mainspring.training.libraries import library
@@ -21,6 +22,7 @@ from mainspring.training.preparation import Style, features, prepare
 from mainspring.training.split import Split
 
 HALF_LIVES = [0.0, 0.3, 0.1]
+_ONE_ERROR = 0.6827
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -131,10 +133,33 @@ def search(
     return attempts
 
 
-def best_of(attempts: Sequence[Attempt], metric: str) -> Attempt:
-    """Give the best attempt; of equals the first."""
-    sign = metric_named(metric).sign
-    return max((made for made in attempts if made.value is not None), key=lambda made: sign * (made.value or 0.0))
+def best_of(attempts: Sequence[Attempt], ground: Ground, problem: Problem) -> Attempt:
+    """Give the best attempt.
+
+    Of classifiers that the metric cannot tell apart on the judged rows (within one standard error, paired), the one
+    with the smallest log loss is the best: it says more of a row than whether its label is right. Of equals the first.
+    """
+    sign = metric_named(problem.metric).sign
+    made = [attempt for attempt in attempts if attempt.value is not None]
+    best = max(made, key=lambda attempt: sign * (attempt.value or 0.0))
+    if not problem.classes or best.scores is None:
+        return best
+    truth = ground.truth[ground.judged]
+    near = [attempt for attempt in made if attempt is best or _alike(problem, truth, best.scores, attempt.scores)]
+    return min(
+        near, key=lambda attempt: log_loss(truth, truth, attempt.scores.probabilities if attempt.scores else None)
+    )
+
+
+def _probabilities(attempt: Attempt) -> Array | None:
+    return None if attempt.scores is None else attempt.scores.probabilities
+
+
+def _alike(problem: Problem, truth: Array, best: Scores, other: Scores | None) -> bool:
+    if other is None:
+        return False
+    low = compare(problem.metric, truth, best, other, level=_ONE_ERROR, seed=problem.seed).low
+    return low is not None and low <= 0
 
 
 def _first(candidates: Mapping[str, Candidate], ageing: bool, start_from: Parameters | None) -> list[dict[str, Any]]:
