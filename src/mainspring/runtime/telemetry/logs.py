@@ -71,6 +71,11 @@ def _one_line(line: dict[str, object]) -> str:
     try:
         return _encode(line).decode()
     except (TypeError, ValueError, RecursionError):
-        return _encode(
-            {name: value if isinstance(value, (int, float)) else str(value) for name, value in line.items()}
-        ).decode("utf-8", "replace")
+        return _encode({name: _plain(value) for name, value in line.items()}).decode()
+
+
+def _plain(value: object) -> object:
+    """*value* as something that surely encodes: text without lone surrogates."""
+    if isinstance(value, (bool, float)) or value is None:
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
