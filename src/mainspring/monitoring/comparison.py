@@ -72,7 +72,7 @@ def distribution(
             statistic=statistic,
             p=p,
             share=share,
-            effect=max(0.0, effect),
+            effect=max(0.0, float(effect)),
             threshold=threshold,
             note=_moved(profile, present),
         )

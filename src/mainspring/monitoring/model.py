@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.refs import ref
 from mainspring.monitoring.dispersion import Dispersion
 from mainspring.registry.signature import Task
 
@@ -132,7 +133,10 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """What is normal for a release: its columns, its predictions and its quality, and where that was learnt."""
+    """What is normal for a release: its columns, its predictions and its quality, and where that was learnt.
+
+    ``types`` are the types of the columns in the model's signature, by which logged features are read.
+    """
 
     id: str
     endpoint: str
@@ -142,12 +146,18 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     rows: int
     settings: Settings
+    types: dict[str, str] = {}
     task: Task | None = None
     classes: list[str | int] | None = None
     columns: list[Profile] = []
     predictions: Profile | None = None
     quality: Quality | None = None
     notes: list[str] = []
+
+    @property
+    def ref(self) -> str:
+        """Give the ref that events and lineage use."""
+        return ref("reference", self.id)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +199,11 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     finding: Finding
 
+    @property
+    def ref(self) -> str:
+        """Give the ref that events and lineage use."""
+        return ref("alarm", self.id)
+
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
     """The metric on one window of labelled predictions, with an interval of 95 %, beside the reference's.
@@ -227,9 +242,23 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
     @property
+    def ref(self) -> str:
+        """Give the ref that events and lineage use."""
+        return ref("report", self.id)
+
+    @property
     def drifted(self) -> bool:
         """Tell whether anything but the quality raised an alarm."""
         return any(alarm.finding.kind != "performance" for alarm in self.alarms)
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the log was cut into windows: ``used`` rows of the mark ``mark``, or all events before ``until``."""
+
+    mark: int = 0
+    used: int = 0
+    until: datetime | None = None
+    windows: int = 0
 
 
 class MonitorStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ _MOST_LEVELS = 20
 _MOST_KNOWN = 10_000
 _TREND = 0.95
 _CHUNKS = 8
-_PER_BILLION = 1e-9
+_MICROS_PER_S = 1e6
 
 
 def profile_frame(frame: pl.DataFrame, *, ordered: bool = True, ignore: list[str] | None = None) -> list[Profile]:
@@ -48,7 +48,7 @@ def plain(column: pl.Series) -> pl.Series:
     if kind.is_numeric():
         return column.cast(pl.Float64).fill_nan(None)
     if kind in (pl.Date, pl.Datetime):
-        return column.cast(pl.Datetime("ns")).cast(pl.Int64).cast(pl.Float64) * _PER_BILLION
+        return column.dt.epoch("us").cast(pl.Float64) / _MICROS_PER_S
     if kind in (pl.Duration, pl.Time):
         return column.cast(pl.Int64).cast(pl.Float64)
     if kind == pl.Null:

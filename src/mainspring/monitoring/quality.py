@@ -93,7 +93,7 @@ def _finding(quality: Quality, windows: list[Performance], share: float) -> Find
         column=quality.metric,
         kind="performance",
         test=name,
-        statistic=min(statistic, 1e9),
+        statistic=float(min(statistic, 1e9)),
         p=t_above(statistic, min(spread.certainty, _MOST_FREEDOM)) if math.isfinite(statistic) else 0.0,
         share=share,
         effect=max(0.0, worse),

@@ -59,11 +59,12 @@ class Ingest:
                 continue
             kind = labels if isinstance(fact, LabelFact) else predictions
             kind.setdefault(fact.endpoint, []).append((number, fact))
-        mark = self._mark() if predictions or labels else 0
         for endpoint, facts in predictions.items():
-            counts["predictions"] += self._append(f"log/{endpoint}", batch, facts, counts, _log_rows(mark))
+            rows = _log_rows(self._mark())
+            counts["predictions"] += self._append(f"log/{endpoint}", batch, facts, counts, rows)
         for endpoint, facts in labels.items():
-            counts["labels"] += self._append(f"labels/{endpoint}", batch, facts, counts, _label_rows(mark))
+            rows = _label_rows(self._mark())
+            counts["labels"] += self._append(f"labels/{endpoint}", batch, facts, counts, rows)
         counts["damages"] += len(damages)
         endpoints.update(dict.fromkeys([*predictions, *labels]))
         with self._database.begin() as connection:
@@ -72,7 +73,7 @@ class Ingest:
             store.set_position(connection, batch.end)
 
     def _mark(self) -> int:
-        # Committed before the append, so that rows with a mark are never joined by later ones with the same.
+        # One for each append and committed before it: rows of one mark come all at once, and none joins them later.
         with self._database.begin() as connection:
             return store.next_mark(connection)
 

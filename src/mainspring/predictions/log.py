@@ -60,13 +60,15 @@ class PredictionLog:
         release: str | None = None,
         marks: tuple[int, int] | None = None,
         met: tuple[int, int] | None = None,
+        events: tuple[datetime, datetime] | None = None,
         answered: bool = False,
         labelled: bool = False,
     ) -> Logged:
         """Give the predictions with start <= at < end, in the order of arrival, features decoded as *columns* says.
 
         *marks* keeps rows whose mark is greater than the first and at most the second, *met* the same for labels that
-        met their prediction; *answered* leaves out failed requests, *labelled* rows without a label.
+        met their prediction (these come in that order). *events* bounds the event time, or the arrival where there is
+        none; *answered* leaves out failed requests, *labelled* rows without a label.
         """
         frame = self._joined(endpoint)
         for column, bounds in (("mark", marks), ("met", met)):
@@ -76,13 +78,16 @@ class PredictionLog:
             frame = frame.filter(pl.col("at") >= start)
         if end is not None:
             frame = frame.filter(pl.col("at") < end)
+        if events is not None:
+            moment = pl.coalesce("event_time", "at")
+            frame = frame.filter(moment >= events[0], moment < events[1])
         if release is not None:
             frame = frame.filter(pl.col("release") == release)
         if answered:
             frame = frame.filter(pl.col("status") < 400)
         if labelled:
             frame = frame.filter(pl.col("label").is_not_null())
-        rows = frame.sort("mark", "at", "prediction_id").collect()
+        rows = frame.sort("mark" if met is None else "met", "at", "prediction_id").collect()
         return Logged(rows.drop("features"), feature_columns(rows["features"].to_list(), columns))
 
     def last_mark(self, endpoint: str) -> int:
