@@ -156,14 +156,14 @@ def test_kill_9_of_the_publisher_leaves_a_whole_state_not_older_than_the_acknowl
     for life in range(5):
         process = child(_PUBLISH_FOR_EVER, folder)
         assert process.stdout is not None
-        process.stdout.readline()
+        first = int(process.stdout.readline())
         until = time.monotonic() + 0.03 * life
         while time.monotonic() < until:
             seen = watcher.poll()
             assert seen is None or seen.payload == b"x" * 50_000
         process.kill()
         process.wait()
-        acknowledged = max([int(line) for line in process.stdout.read().split()], default=0)
+        acknowledged = max([first, *(int(line) for line in process.stdout.read().split())])
         fresh = Watcher(folder).current()
         assert fresh is not None and fresh.version >= max(acknowledged, last)
         last = fresh.version

@@ -51,6 +51,7 @@ class SpoolWriter:
         self._clock = clock or SystemClock()
         self._lock, self._sync_lock = threading.Lock(), threading.Lock()
         self._file: int | None = None
+        self._segment = 0
         self._retired: list[int] = []
         self._names_changed = False
         self._failure: str | None = None
@@ -117,21 +118,18 @@ class SpoolWriter:
         """
         with self._sync_lock:
             with self._lock:
-                number, files, names = self.last, self._retired, self._names_changed
+                number, pending, names = self.last, self._retired, self._names_changed
                 self._retired, self._names_changed = [], False
                 if self._file is not None:
-                    files.append(os.dup(self._file))
+                    pending.append(self._segment)
             try:
-                for file in files:
-                    flush_file(file)
+                while pending:
+                    self._flush_segment(pending.pop())
                 if names:
                     flush_folder(self.folder)
             except OSError as error:
-                self._distrust()
+                self._distrust(pending, names)
                 raise _unavailable(self.folder, error) from error
-            finally:
-                for file in files:
-                    os.close(file)
             self._synced = number
             with self._lock, suppress(OSError):
                 self._rotate_when_due()
@@ -185,7 +183,8 @@ class SpoolWriter:
             os.close(file)
             path.unlink()
             raise
-        self._file, self._size, self._began = file, segments.HEADER_BYTES, self._clock.monotonic()
+        self._file, self._segment = file, first
+        self._size, self._began = segments.HEADER_BYTES, self._clock.monotonic()
         self._names_changed = True
         return file
 
@@ -224,12 +223,27 @@ class SpoolWriter:
         self._retire(file)
 
     def _retire(self, file: int) -> None:
-        self._retired.append(file)
+        # Closed before it is durable, so that a released segment frees its space; `sync` opens it again.
+        os.close(file)
+        self._retired.append(self._segment)
         self._file = None
 
-    def _distrust(self) -> None:
+    def _flush_segment(self, number: int) -> None:
+        try:
+            file = os.open(segments.segment_file(self.folder, number), os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # Taken in and released already.
+            return
+        try:
+            flush_file(file)
+        finally:
+            os.close(file)
+
+    def _distrust(self, pending: list[int], names: bool) -> None:
         # After a failed fsync the kernel may have dropped pages of this file: never append behind them.
         with self._lock:
+            self._retired = [*pending, *self._retired]
+            self._names_changed = self._names_changed or names
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
