@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 

@@ -72,8 +72,11 @@ class RunLogger:
         self._process = os.getpid()
         if begin is not None:
             self._writer.append_many([encode(begin)])
-        self._thread = threading.Thread(target=self._work, args=(begin is not None,), name="run-logger", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="run-logger", daemon=True)
         self._thread.start()
+        self._describing = threading.Thread(target=self._describe, name="run-origin", daemon=True)
+        if begin is not None:
+            self._describing.start()
         atexit.register(self._at_exit)
 
     def log_metric(self, key: str, value: float, step: int = 0) -> None:
@@ -136,6 +139,8 @@ class RunLogger:
     def close(self, timeout_s: float = 30.0) -> bool:
         """Stop logging and leave the run as it is; waits like `flush`."""
         if not self._closing:
+            if self._describing.ident is not None:
+                self._describing.join(_JOIN_S)
             self.flush(timeout_s)
             self._closing = True
             self._woken.set()
@@ -186,9 +191,10 @@ class RunLogger:
             (params if is_param else tags)[key] = text
         return Batch(self.run, metrics, params, tags)
 
-    def _work(self, describe: bool) -> None:
-        if describe:
-            self._writer.append_many([encode(Origin(self.run, capture_environment(), capture_source()))])
+    def _describe(self) -> None:
+        self._writer.append_many([encode(Origin(self.run, capture_environment(), capture_source()))])
+
+    def _work(self) -> None:
         left_over = True
         while True:
             closing = self._closing

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -15,6 +18,9 @@ from mainspring.tracking.artifacts import check_path
 from mainspring.tracking.model import SourceCode, UntrackedFile
 
 _TIMEOUT_S = 10
+_MOST_BYTES = 64 << 20
+_LARGEST_DIFF = 8
+"""How many times `CaptureLimits.max_diff_bytes` is read, to find the files that fit."""
 _SECRET_NAMES = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pgpass", ".npmrc", ".pypirc", ".htpasswd"),
     *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg", "*.tfstate", "*.tfvars"),
@@ -76,25 +82,30 @@ def _diff(top: Path, limits: CaptureLimits, left_out: list[str]) -> bytes:
     left_out += [f"{name}: its name says that it may hold secrets" for name in secret]
     options = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"]
     hidden = [f":(exclude,literal,top){name}" for name in secret]
-    whole = _git(top, "diff", *options, "HEAD", "--", ":/", *hidden)
-    kept = []
+    most = _LARGEST_DIFF * limits.max_diff_bytes
+    parts = _files_of(_git(top, "diff", *options, "HEAD", "--", ":/", *hidden, most=most))
+    if sum(map(len, parts)) >= most:
+        parts.pop()
+        left_out.append(f"the diff is cut after {len(parts)} files: it is larger than {most} bytes")
+    return b"".join(part for part in _within(parts, limits, left_out))
+
+
+def _files_of(diff: bytes) -> list[bytes]:
+    starts = [match.start() for match in _FILE_OF_DIFF.finditer(diff)]
+    return [diff[start:end] for start, end in pairwise([*starts, len(diff)])]
+
+
+def _within(parts: list[bytes], limits: CaptureLimits, left_out: list[str]) -> Iterator[bytes]:
     size = 0
-    for start, end in _spans(whole):
-        part = whole[start:end]
+    for part in parts:
         name = part.partition(b"\n")[0].rpartition(b" b/")[2].decode(errors="replace")
-        size += len(part)
         if _SECRET_CONTENT.search(part):
             left_out.append(f"{name}: its changes look like they hold secrets")
-        elif size > limits.max_diff_bytes:
+        elif size + len(part) > limits.max_diff_bytes:
             left_out.append(f"{name}: the diff is larger than {limits.max_diff_bytes} bytes")
         else:
-            kept.append(part)
-    return b"".join(kept)
-
-
-def _spans(diff: bytes) -> list[tuple[int, int]]:
-    starts = [match.start() for match in _FILE_OF_DIFF.finditer(diff)]
-    return list(zip(starts, [*starts[1:], len(diff)], strict=True))
+            size += len(part)
+            yield part
 
 
 def _untracked(top: Path, limits: CaptureLimits, left_out: list[str]) -> list[UntrackedFile]:
@@ -140,10 +151,20 @@ def _line(folder: Path, *arguments: str) -> str | None:
     return _git(folder, *arguments).decode(errors="replace").strip() or None
 
 
-def _git(folder: Path, *arguments: str) -> bytes:
+def _git(folder: Path, *arguments: str, most: int = _MOST_BYTES) -> bytes:
+    """Give the first *most* bytes of what Git says; nothing when it fails or is not there."""
     command = ["git", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false", *arguments]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
         return b""
-    return done.stdout if done.returncode == 0 else b""
+    assert process.stdout is not None
+    impatience = threading.Timer(_TIMEOUT_S, process.kill)
+    impatience.start()
+    with process:
+        said = process.stdout.read(most)
+        cut = len(said) == most
+        if cut:
+            process.kill()
+    impatience.cancel()
+    return said if cut or process.returncode == 0 else b""
