@@ -1,0 +1,1 @@
+"""Rollouts: canaries that grow, are promoted or rolled back on always-valid evidence."""
