@@ -87,6 +87,16 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
         return [check for check in self.checks if check.refuses]
 
 
+class _Table(msgspec.Struct, frozen=True):
+    """What is checked. The schema is kept: a frame makes it anew at each call, slowly for thousands of columns."""
+
+    frame: pl.DataFrame
+    schema: pl.Schema
+    key: list[str]
+    now: datetime
+    reference: Reference
+
+
 def evaluate(
     frame: pl.DataFrame,
     expectations: Sequence[Expectation],
@@ -96,33 +106,34 @@ def evaluate(
     reference: Reference,
 ) -> list[CheckResult]:
     """Hold a canonical frame against expectations; *reference* gives the column of an older version to compare with."""
-    counted = _counts(frame, expectations)
-    return [_result(frame, e, counted.get(i, 0), key, now, reference) for i, e in enumerate(expectations)]
+    table = _Table(frame, frame.schema, list(key), now, reference)
+    counted = _counts(table, expectations)
+    return [_result(table, e, counted.get(i, 0)) for i, e in enumerate(expectations)]
 
 
-def _counts(frame: pl.DataFrame, expectations: Sequence[Expectation]) -> dict[int, int]:
-    masks = {i: mask for i, e in enumerate(expectations) if (mask := _broken(frame, e)) is not None}
+def _counts(table: _Table, expectations: Sequence[Expectation]) -> dict[int, int]:
+    masks = {i: mask for i, e in enumerate(expectations) if (mask := _broken(table.schema, e)) is not None}
     found: dict[int, int] = {}
     numbers = list(masks)
     for start in range(0, len(numbers), _AT_ONCE):
         sums = [masks[i].sum().alias(str(i)) for i in numbers[start : start + _AT_ONCE]]
-        plan = frame.lazy().select(sums)
+        plan = table.frame.lazy().select(sums)
         row = plan.collect(optimizations=pl.QueryOptFlags(comm_subexpr_elim=False)).row(0, named=True)
         found |= {int(i): int(count or 0) for i, count in row.items()}
     return found
 
 
-def _broken(frame: pl.DataFrame, expectation: Expectation) -> pl.Expr | None:
+def _broken(schema: pl.Schema, expectation: Expectation) -> pl.Expr | None:
     """Give the expression that is true for the rows that break an expectation; None where rows have no part in it."""
-    if any(name not in frame.columns for name in columns_named(expectation)):
+    if any(name not in schema for name in columns_named(expectation)):
         return None
     match expectation:
         case NotNull(column=name):
             return pl.col(name).is_null()
         case Between(column=name, low=low, high=high):
-            return _outside(name, frame.schema[name], low, high)
+            return _outside(name, schema[name], low, high)
         case OneOf(column=name, levels=levels):
-            return _unknown(name, frame.schema[name], levels)
+            return _unknown(name, schema[name], levels)
         case UniqueKey(columns=columns):
             missing = pl.any_horizontal(pl.col(columns).is_null())
             one = pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)
@@ -155,15 +166,8 @@ def _unknown(name: str, dtype: pl.DataType, levels: Sequence[Any]) -> pl.Expr:
     return column.is_not_null() & known.not_()
 
 
-def _result(
-    frame: pl.DataFrame,
-    expectation: Expectation,
-    count: int,
-    key: Sequence[str],
-    now: datetime,
-    reference: Reference,
-) -> CheckResult:
-    absent = [name for name in columns_named(expectation) if name not in frame.columns]
+def _result(table: _Table, expectation: Expectation, count: int) -> CheckResult:
+    absent = [name for name in columns_named(expectation) if name not in table.schema]
     if absent:
         expected = "a column of this name" if len(absent) == 1 else "columns of these names"
         return CheckResult(
@@ -171,17 +175,17 @@ def _result(
         )
     match expectation:
         case ColumnType(column=name, type=wanted):
-            actual = type_name(frame.schema[name])
+            actual = type_name(table.schema[name])
             return CheckResult(expectation=expectation, passed=actual == wanted, observed=actual, expected=wanted)
         case RowCount(low=low, high=high):
-            passed = (low is None or frame.height >= low) and (high is None or frame.height <= high)
-            observed, expected = f"{frame.height} rows", f"{_bounds(low, high)} rows"
+            passed = (low is None or table.frame.height >= low) and (high is None or table.frame.height <= high)
+            observed, expected = f"{table.frame.height} rows", f"{_bounds(low, high)} rows"
             return CheckResult(expectation=expectation, passed=passed, observed=observed, expected=expected)
         case Fresh():
-            return _freshness(frame, expectation, now)
+            return _freshness(table, expectation)
         case SameDistribution():
-            return _distribution(frame, expectation, reference(expectation))
-    return _of_rows(frame, expectation, count, key)
+            return _distribution(table.frame, expectation, table.reference(expectation))
+    return _of_rows(table, expectation, count)
 
 
 def _bounds(low: float | None, high: float | None) -> str:
@@ -190,15 +194,15 @@ def _bounds(low: float | None, high: float | None) -> str:
     return f"{low:g} to {high:g}"
 
 
-def _of_rows(frame: pl.DataFrame, expectation: Expectation, count: int, key: Sequence[str]) -> CheckResult:
-    mask = _broken(frame, expectation)
+def _of_rows(table: _Table, expectation: Expectation, count: int) -> CheckResult:
+    mask = _broken(table.schema, expectation)
     if mask is None:
         name = columns_named(expectation)[0]
-        kind = type_name(frame.schema[name])
+        kind = type_name(table.schema[name])
         return CheckResult(expectation=expectation, passed=False, observed=f"{kind} values", expected="numbers")
-    base, observed, expected, allowed = _words(frame, expectation, count)
+    base, observed, expected, allowed = _words(table.frame, expectation, count)
     passed = count <= allowed * base
-    rows = [] if passed or not count else _offenders(frame, mask, columns_named(expectation), key)
+    rows = [] if passed or not count else _offenders(table.frame, mask, columns_named(expectation), table.key)
     return CheckResult(
         expectation=expectation, passed=passed, observed=observed, expected=expected, count=count, rows=rows
     )
@@ -234,13 +238,13 @@ def _offenders(frame: pl.DataFrame, mask: pl.Expr, names: Sequence[str], key: Se
     ]
 
 
-def _freshness(frame: pl.DataFrame, expectation: Fresh, now: datetime) -> CheckResult:
+def _freshness(table: _Table, expectation: Fresh) -> CheckResult:
     expected = f"at most {expectation.max_age_s:g} s old"
-    number = as_number(expectation.column, frame.schema[expectation.column])
-    newest = None if number is None else frame.select(number.max()).item()
+    number = as_number(expectation.column, table.schema[expectation.column])
+    newest = None if number is None else table.frame.select(number.max()).item()
     if newest is None:
         return CheckResult(expectation=expectation, passed=False, observed="no instant", expected=expected)
-    age = now.timestamp() - float(newest)
+    age = table.now.timestamp() - float(newest)
     observed = f"latest is {age:.0f} s old"
     return CheckResult(
         expectation=expectation, passed=age <= expectation.max_age_s, observed=observed, expected=expected

@@ -215,10 +215,10 @@ def _refuse_broken(broken: list[BrokenRow], whole: int, options: ReadOptions) ->
     if not broken or options.on_bad_rows == "skip":
         return
     lines = [row.line for row in broken[:_LINES_SHOWN]]
-    more = ", ..." if len(broken) > _LINES_SHOWN else ""
+    shown = ", ".join(map(str, lines)) + (", ..." if len(broken) > _LINES_SHOWN else "")
     raise InvalidData(
         f"{len(broken)} of {len(broken) + whole} rows are broken, the first in line {broken[0].line}: "
-        f"{broken[0].reason} (lines {', '.join(map(str, lines))}{more}); repair them, or leave them out with on_bad_rows='skip'",
+        f"{broken[0].reason} (lines {shown}); repair them, or leave them out with on_bad_rows='skip'",
         bad_rows=len(broken),
         lines=lines,
         reason=broken[0].reason,

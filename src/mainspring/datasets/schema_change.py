@@ -75,8 +75,9 @@ def joined(parent: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
         if column in schema and schema[column] != dtype:
             both = dtype.is_numeric() and schema[column].is_numeric()
             schema[column] = pl.Float64() if both else pl.String()
-    before = parent.with_columns(
-        pl.col(n).cast(t) for n, t in schema.items() if n in parent.columns and parent.schema[n] != t
-    )
-    after = added.with_columns(pl.col(n).cast(t) for n, t in schema.items() if added.schema[n] != t)
-    return pl.concat([before, after], how="diagonal")
+    return pl.concat([_retyped(parent, schema), _retyped(added, schema)], how="diagonal")
+
+
+def _retyped(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    actual = frame.schema
+    return frame.with_columns(pl.col(n).cast(t) for n, t in schema.items() if n in actual and actual[n] != t)
