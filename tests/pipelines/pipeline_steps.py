@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mainspring.core.actor import current_actor
 from mainspring.core.errors import InvalidData, Unavailable
 from mainspring.pipelines.context import StepContext
 
@@ -32,6 +33,10 @@ def effect(context: StepContext, label: str) -> None:
     except FileExistsError:
         return
     note(context, f"effect {name}")
+
+
+def who(context: StepContext) -> list[str]:
+    return [current_actor().name, current_actor().origin]
 
 
 def add(context: StepContext) -> int:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
+from starlette.testclient import TestClient
 
-from mainspring.core.actor import acting_as
+from mainspring.client.remote import remote
 from mainspring.core.errors import InvalidRequest, NotFound
-from mainspring.pipelines.leases import Leases
 from mainspring.pipelines.model import Pipeline, Step
 from mainspring.pipelines.service import Pipelines
+from mainspring.protocols.native.app import application
+from mainspring.protocols.native.routes import Threads
 from mainspring.storage.sql.journal import latest_events
+
+
+@pytest.fixture(params=["near", "far"])
+def pipelines(request: pytest.FixtureRequest, pipelines: Pipelines) -> Iterator[Pipelines]:
+    if request.param == "near":
+        yield pipelines
+        return
+    threads = Threads(8)
+    app = application([pipelines], threads, max_body_bytes=1 << 20)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        far = remote(Pipelines, client)
+        far.database = pipelines.database
+        yield far
+    threads.close()
+
 
 ONE = Pipeline("one", [Step(name="a", function="m:f")])
 OTHER = Pipeline("other", [Step(name="a", function="m:f")])
@@ -62,11 +80,3 @@ def test_an_unknown_job_is_not_found(pipelines: Pipelines) -> None:
     for call in (pipelines.get, pipelines.cancel, pipelines.retry, pipelines.logs):
         with pytest.raises(NotFound, match="nobody"):
             call("nobody")
-
-
-def test_a_step_is_done_in_the_name_of_who_started_the_job(pipelines: Pipelines, leases: Leases) -> None:
-    with acting_as("ada", "local"):
-        pipelines.start(ONE)
-    lease = leases.claim("w")
-    assert lease is not None
-    assert lease.actor == "ada"

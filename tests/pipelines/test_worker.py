@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from mainspring.core.actor import acting_as
+from mainspring.core.clock import ManualClock
 from mainspring.core.errors import Conflict, StaleLease
 from mainspring.pipelines.leases import Leases
-from mainspring.pipelines.model import Job, Pipeline, Step, StepLog
+from mainspring.pipelines.model import Failure, Job, Pipeline, Step, StepLog
 from mainspring.pipelines.service import Pipelines
 from mainspring.pipelines.worker import Worker, WorkerOptions
+from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import latest_events
 from tests.pipelines.conftest import STEPS, eventually, lives, notes
 
@@ -261,3 +264,41 @@ def test_what_happens_to_a_job_is_told_in_events(pipelines: Pipelines, worker: W
     with pipelines.database.read() as connection:
         kinds = [event.kind for event in latest_events(connection, ref=job.ref)]
     assert kinds == ["JobFailed", "StepFailed", "StepFinished", "JobStarted"]
+
+
+def test_a_step_is_done_in_the_name_of_who_started_the_job(pipelines: Pipelines, worker: Worker) -> None:
+    with acting_as("ada", "local"):
+        job = pipelines.start(Pipeline("p", [step("a", "who")]))
+    worker.run_until_idle()
+    assert pipelines.get(job.id).step("a").result == ["ada", f"job {job.id} a"]
+
+
+def test_each_attempt_waits_twice_as_long_as_the_one_before(database: Database) -> None:
+    clock = ManualClock()
+    pipelines, leases = Pipelines(database, clock), Leases(database, clock=clock)
+    job = pipelines.start(Pipeline("p", [step("a", "add", backoff_s=10.0, max_attempts=4)]))
+    for wait_s in (10, 20, 40):
+        lease = leases.claim("w")
+        assert lease is not None
+        leases.fail(lease, Failure(error="no"), StepLog(job.id, "a", lease.attempt, ""))
+        clock.advance(wait_s - 1)
+        assert leases.claim("w") is None
+        clock.advance(1)
+    assert leases.claim("w") is not None
+
+
+def test_a_lease_that_runs_out_goes_to_whoever_asks(database: Database) -> None:
+    clock = ManualClock()
+    pipelines, leases = Pipelines(database, clock), Leases(database, lease_s=10.0, clock=clock)
+    pipelines.start(Pipeline("p", [step("a", "add")]))
+    first = leases.claim("w1")
+    assert first is not None
+    clock.advance(9)
+    leases.extend(first)
+    clock.advance(9)
+    assert leases.claim("w2") is None
+    clock.advance(2)
+    second = leases.claim("w2")
+    assert second is not None
+    with pytest.raises(StaleLease):
+        leases.extend(first)

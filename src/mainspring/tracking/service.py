@@ -238,7 +238,7 @@ class Tracking:
         """Set tags, replacing those of the same key."""
         self.log_batch(run, tags=tags)
 
-    @operation("DELETE /runs/{run}/tags/{key}")
+    @operation("DELETE /runs/{run}/tags/{key:path}")
     def delete_tag(self, run: str, key: str) -> None:
         """Remove a tag; raises NotFound when the run has none of this key."""
         with store.writing(self.database, run) as connection:
