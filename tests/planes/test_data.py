@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.serving import models
@@ -263,6 +264,19 @@ def test_a_model_with_code_of_its_own_is_served_from_a_child(worker: Worker, tmp
     assert ask(2.0).json() == {"predictions": [3.0]}
     assert ask(55.0).json() == {"predictions": [0.0]}
     assert worker.stop() == 0
+
+
+def test_the_child_of_a_model_ends_once_another_took_its_place(worker: Worker, tmp_path: Path) -> None:
+    folder = models.pickled(tmp_path / "m", models.Sulky())
+    arm = models.arm(folder, engine="process", signature=models.PICKLED, trusted=True)
+    worker.publish(models.state(models.endpoint(arm)))
+    worker.start()
+    (child,) = psutil.Process(worker.pid).children()
+    # The same model as another arm is the same child; a state without it ends it.
+    worker.publish(models.state(models.endpoint(arm, arm, 0.5)))
+    assert psutil.Process(worker.pid).children() == [child]
+    worker.publish(models.state(models.endpoint(models.arm(models.sum_model(tmp_path / "sum"), 2))))
+    until(lambda: not psutil.Process(worker.pid).children(), "the child was left running")
 
 
 def test_a_pickle_from_an_unknown_origin_is_not_loaded(worker: Worker, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import msgspec
 import uvloop
 
 from mainspring.core.errors import MainspringError
+from mainspring.planes.data_features import StoredFeatures
 from mainspring.protocols.invocations.server import Invocations
 from mainspring.protocols.oip.server import OpenInference
 from mainspring.runtime.http.limits import Limits
@@ -29,14 +31,15 @@ from mainspring.runtime.http.request import Request
 from mainspring.runtime.http.server import Server, serve
 from mainspring.runtime.snapshots import Snapshot, Watcher
 from mainspring.runtime.spool import SpoolWriter
-from mainspring.serving.engine import meters
+from mainspring.runtime.telemetry.logs import start_logs
+from mainspring.runtime.telemetry.metrics import CONTENT_TYPE, Metrics
 from mainspring.serving.engine.hot import MAX_WAITING_ROWS, Gate
 from mainspring.serving.engine.log import PredictionLog
 from mainspring.serving.engine.table import LoadFailure, Table
-from mainspring.serving.features import NoFeatures
 from mainspring.serving.model import decode_state
 
 POLL_S = 0.05
+START_S = 20.0
 
 log = logging.getLogger("mainspring.data")
 
@@ -48,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     worker: str = "data-0"
+    kv_url: str = ""
     max_body_bytes: int = 16 * 2**20
     max_waiting_rows: int = MAX_WAITING_ROWS
     spool_max_bytes: int = 4 * 2**30
@@ -73,25 +77,31 @@ class DataWorker:
         self.options = options
         self._spool = SpoolWriter(options.home / "spool" / options.worker, max_bytes=options.spool_max_bytes)
         self._log = PredictionLog(self._spool, asyncio.get_running_loop())
-        self.table = Table(self._log, NoFeatures(), Gate(options.max_waiting_rows))
+        self._features = StoredFeatures(options.kv_url or f"lmdb://{options.home.absolute() / 'kv'}")
+        self._registry = Metrics()
+        self.table = Table(self._log, self._features, Gate(options.max_waiting_rows), self._registry)
+        self._gauge("mainspring_waiting_rows", "Rows that wait for a model now.", lambda: self.table.gate.waiting)
+        self._gauge("mainspring_snapshot_version", "The snapshot that is served.", lambda: self.table.version)
         self._watcher = Watcher(options.home / "snapshots")
         self._inference = OpenInference(self.table, max_body_bytes=options.max_body_bytes)
         self._protocols = (self._inference, Invocations(self.table, max_body_bytes=options.max_body_bytes))
         self._own: dict[bytes, Callable[[Request], None]] = {b"/health": self._health, b"/metrics": self._metrics}
         self._watching: asyncio.Task[None] | None = None
+        self._loaded = asyncio.Event()
         self.server: Server | None = None
 
     async def start(self) -> int:
-        """Serve the last snapshot, and follow; gives the port."""
-        await self._follow()
-        if self.table.version < 0:
-            self.table.version = 0
-            self._watcher.acknowledge(self.options.worker, 0)
+        """Serve the last snapshot, and follow; gives the port.
+
+        Models that load slowly are not waited for longer than START_S: until they are there, ready answers 503.
+        """
+        self._watching = asyncio.create_task(self._watch())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._loaded.wait(), START_S)
         limits = Limits(max_body_bytes=self.options.max_body_bytes)
         self.server = await serve(
             self.handle, host=self.options.host, port=self.options.port, limits=limits, reuse_port=True
         )
-        self._watching = asyncio.create_task(self._watch())
         port: int = self.server.port
         return port
 
@@ -117,9 +127,15 @@ class DataWorker:
             await self.server.drain(self.options.drain_timeout_s)
         self.table.close()
         self._log.close()
+        self._features.close()
         self._spool.close()
 
     async def _watch(self) -> None:
+        await self._follow()
+        if self.table.version < 0:
+            self.table.version = 0
+            self._watcher.acknowledge(self.options.worker, 0)
+        self._loaded.set()
         while True:
             await asyncio.sleep(POLL_S)
             await self._follow()
@@ -142,6 +158,9 @@ class DataWorker:
         if applied:
             self._watcher.acknowledge(self.options.worker, snapshot.version)
 
+    def _gauge(self, name: str, told: str, read: Callable[[], float]) -> None:
+        self._registry.gauge(name, told).labels().read = read
+
     def _health(self, request: Request) -> None:
         table, options = self.table, self.options
         status = "degraded" if table.failures else "ok"
@@ -149,10 +168,7 @@ class DataWorker:
         request.respond(200, msgspec.json.encode(health))
 
     def _metrics(self, request: Request) -> None:
-        text = meters.render(self.table.meters)
-        text += meters.gauge("mainspring_waiting_rows", "Rows that wait for a model now.", self.table.gate.waiting)
-        text += meters.gauge("mainspring_snapshot_version", "The snapshot that is served.", self.table.version)
-        request.respond(200, text.encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+        request.respond(200, self._registry.render(), content_type=CONTENT_TYPE.encode())
 
 
 async def run(options: Options) -> None:
@@ -173,7 +189,7 @@ async def run(options: Options) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one worker; gives the exit status: 0 after a drain, 1 when it could not start."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start_logs("data")
     gc.set_threshold(20_000, 50, 50)
     try:
         uvloop.run(run(_options(arguments)))

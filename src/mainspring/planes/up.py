@@ -133,6 +133,7 @@ def _data_options(settings: Settings, home: Path, port: int, worker: str) -> lis
         "max-body-bytes": settings.max_request_bytes,
         "max-waiting-rows": settings.max_waiting_rows,
         "spool-max-bytes": settings.spool_max_bytes,
+        "kv-url": settings.kv_url,
         "drain-timeout-s": settings.drain_timeout_s,
     }
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mainspring.core.errors import NotFound
-
 
 class FeatureReader(Protocol):
     """Reads the online rows of a feature view; features' online store keeps it in the data plane."""
@@ -23,13 +21,3 @@ class FeatureAnswer(msgspec.Struct, frozen=True):
 
     view: str
     rows: list[dict[str, Any] | None]
-
-
-class NoFeatures:
-    """The reader of a worker without an online store: it knows no view."""
-
-    def read(self, view: str, keys: Sequence[Any]) -> list[dict[str, Any] | None]:
-        """Raise NotFound."""
-        raise NotFound(
-            f"there is no online store here, so {view!r} cannot be read; materialise the view first", view=view
-        )

@@ -357,6 +357,8 @@ def _times(field: Field) -> Check:
             return value
         if value is None and field.nullable:
             return None
+        if isinstance(value, datetime):
+            return round(value.timestamp() * 1000)
         moment = _instant(value) if isinstance(value, str) else None
         if moment is None:
             raise _refused(field, row, value, expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, pairwise
@@ -16,7 +17,7 @@ from mainspring.runtime.batching import Batcher
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import Rows
 from mainspring.serving.engine.log import PredictionLog
-from mainspring.serving.engine.meters import Meter
+from mainspring.serving.engine.meters import LATENCY_BUCKETS_US, Meter
 from mainspring.serving.engine.routing import Split
 from mainspring.serving.engine.session import Session
 from mainspring.serving.features import FeatureReader
@@ -145,13 +146,13 @@ class LoadedArm:
     def _record(self, asks: list[Ask], outputs: list[list[Any]]) -> None:
         now, at_us = perf_counter_ns(), time_ns() // 1000
         rows = sum([ask.rows.rows for ask in asks])
-        items, buckets, total_us = [], self.meter.buckets, 0
+        items, latencies, total_us = [], self.meter.latencies, 0
         for ask, own in zip(asks, _shares(asks, rows, outputs), strict=True):
             ask.outputs = own
             values = ask.rows.values
             latency_us = (now - ask.started) // 1000
             total_us += latency_us
-            buckets[latency_us.bit_length()] += 1
+            latencies[bisect_left(LATENCY_BUCKETS_US, latency_us)] += 1
             if type(values) is not list:
                 values = values.tolist()
             items.append(

@@ -1,80 +1,71 @@
-"""Counts and latencies of each arm, kept in plain lists so that counting costs next to nothing."""
+"""What each arm answered, counted in the process's metrics."""
 
 from __future__ import annotations
 
-_BUCKETS = 64
-_FIRST, _LAST = 5, 27
+from mainspring.runtime.telemetry.metrics import LATENCY_BUCKETS_S, SIZE_BUCKETS, Counter, Family, Metrics
+
+Arm = tuple[str, str, str]
+"""Endpoint, arm and model version."""
+
+LATENCY_BUCKETS_US = tuple(round(bound * 1e6) for bound in LATENCY_BUCKETS_S)
 
 
 class Meter:
-    """What one arm of an endpoint answered; latencies fall into powers of two of a microsecond."""
+    """The counters of one arm; the hot path adds to ``latencies``, the counts of LATENCY_BUCKETS_US, by itself."""
 
-    __slots__ = ("batches", "buckets", "latency_us", "rows", "statuses")
+    __slots__ = ("_latency", "_requests", "_rows", "_runs", "latencies", "statuses")
 
-    def __init__(self) -> None:
-        self.buckets = [0] * _BUCKETS
-        self.latency_us = 0
-        self.rows = 0
-        self.batches = 0
-        self.statuses: dict[int, int] = {}
+    def __init__(self, meters: Meters, arm: Arm) -> None:
+        self._latency = meters.latency.labels(*arm)
+        self._rows = meters.rows.labels(*arm)
+        self._runs = meters.runs.labels(*arm)
+        self._requests = (meters.requests, arm)
+        self.latencies = self._latency.counts
+        self.statuses: dict[int, Counter] = {}
 
     def failed(self, status: int) -> None:
         """Count one answer that is no prediction."""
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self._status(status).value += 1
 
     def answered(self, requests: int, rows: int, latency_us: int) -> None:
         """Count the answers of one model run; *latency_us* is the sum over its requests."""
-        self.statuses[200] = self.statuses.get(200, 0) + requests
-        self.rows += rows
-        self.batches += 1
-        self.latency_us += latency_us
+        self._status(200).value += requests
+        self._rows.value += rows
+        self._runs.observe(rows)
+        self._latency.sum += latency_us / 1e6
+
+    def _status(self, status: int) -> Counter:
+        counter = self.statuses.get(status)
+        if counter is None:
+            family, arm = self._requests
+            counter = self.statuses[status] = family.labels(*arm, str(status))
+        return counter
 
 
-def render(meters: dict[tuple[str, str, str], Meter]) -> str:
-    """Write the meters in the Prometheus text format; the keys are endpoint, arm and model version."""
-    lines = [
-        "# HELP mainspring_requests_total Prediction requests by the status of their answer.",
-        "# TYPE mainspring_requests_total counter",
-    ]
-    for key, meter in meters.items():
-        lines += [
-            f'mainspring_requests_total{{{_labels(key)},status="{status}"}} {count}'
-            for status, count in sorted(meter.statuses.items())
-        ]
-    lines += _counter("mainspring_rows_total", "Rows predicted.", {key: m.rows for key, m in meters.items()})
-    lines += _counter("mainspring_model_runs_total", "Model runs.", {key: m.batches for key, m in meters.items()})
-    lines += [
-        "# HELP mainspring_request_seconds Time from the request to its answer.",
-        "# TYPE mainspring_request_seconds histogram",
-    ]
-    for key, meter in meters.items():
-        lines += _histogram(_labels(key), meter)
-    return "\n".join(lines) + "\n"
+class Meters:
+    """The meters of the arms that are served; those of an arm that is gone are forgotten."""
 
+    def __init__(self, metrics: Metrics) -> None:
+        names = ("endpoint", "arm", "version")
+        self.requests: Family[Counter] = metrics.counter(
+            "mainspring_requests_total", "Prediction requests by the status of their answer.", *names, "status"
+        )
+        self.rows = metrics.counter("mainspring_rows_total", "Rows predicted.", *names)
+        self.latency = metrics.histogram("mainspring_request_seconds", "From a request to its answer.", *names)
+        self.runs = metrics.histogram("mainspring_run_rows", "Rows of one model run.", *names, bounds=SIZE_BUCKETS)
+        self._meters: dict[Arm, Meter] = {}
 
-def gauge(name: str, told: str, value: float) -> str:
-    """Write one gauge without labels."""
-    return f"# HELP {name} {told}\n# TYPE {name} gauge\n{name} {value}\n"
+    def of(self, arm: Arm) -> Meter:
+        """Give the meter of an arm."""
+        meter = self._meters.get(arm)
+        if meter is None:
+            meter = self._meters[arm] = Meter(self, arm)
+        return meter
 
-
-def _counter(name: str, told: str, values: dict[tuple[str, str, str], int]) -> list[str]:
-    head = [f"# HELP {name} {told}", f"# TYPE {name} counter"]
-    return head + [f"{name}{{{_labels(key)}}} {value}" for key, value in values.items()]
-
-
-def _labels(key: tuple[str, str, str]) -> str:
-    endpoint, arm, version = key
-    return f'endpoint="{endpoint}",arm="{arm}",version="{version}"'
-
-
-def _histogram(labels: str, meter: Meter) -> list[str]:
-    lines, total = [], 0
-    for power, count in enumerate(meter.buckets):
-        total += count
-        if _FIRST <= power < _LAST:
-            # A latency of n bits is below 2**n microseconds.
-            lines.append(f'mainspring_request_seconds_bucket{{{labels},le="{2**power / 1e6:g}"}} {total}')
-    lines.append(f'mainspring_request_seconds_bucket{{{labels},le="+Inf"}} {total}')
-    lines.append(f"mainspring_request_seconds_sum{{{labels}}} {meter.latency_us / 1e6:g}")
-    lines.append(f"mainspring_request_seconds_count{{{labels}}} {total}")
-    return lines
+    def keep(self, arms: set[Arm]) -> None:
+        """Forget all other arms."""
+        for arm in [arm for arm in self._meters if arm not in arms]:
+            for status in self._meters.pop(arm).statuses:
+                self.requests.remove(*arm, str(status))
+            for family in (self.rows, self.latency, self.runs):
+                family.remove(*arm)

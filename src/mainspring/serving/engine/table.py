@@ -10,9 +10,10 @@ from typing import Literal
 import msgspec
 
 from mainspring.core.errors import MainspringError, NotFound
+from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.serving.engine.hot import Endpoint, Gate, LoadedArm, Opened
 from mainspring.serving.engine.log import PredictionLog
-from mainspring.serving.engine.meters import Meter
+from mainspring.serving.engine.meters import Meters
 from mainspring.serving.engine.session import Session, open_session
 from mainspring.serving.features import FeatureReader
 from mainspring.serving.model import Arm, EndpointState, ServingState
@@ -29,9 +30,9 @@ class LoadFailure(msgspec.Struct, frozen=True):
 class Table:
     """What a worker serves now. Only the loop's thread changes it; models are opened and closed on another one."""
 
-    def __init__(self, log: PredictionLog, features: FeatureReader, gate: Gate) -> None:
+    def __init__(self, log: PredictionLog, features: FeatureReader, gate: Gate, metrics: Metrics) -> None:
         self.endpoints: dict[str, Endpoint] = {}
-        self.meters: dict[tuple[str, str, str], Meter] = {}
+        self._meters = Meters(metrics)
         self.failures: list[LoadFailure] = []
         self.version = -1
         self.gate, self.log, self.features = gate, log, features
@@ -91,9 +92,11 @@ class Table:
         # The table holds what is in it; requests that wait for a child hold that too, and the last of them closes it.
         for one in opened.values():
             one.hold()
-        before, meters = self._opened, self.meters
-        self.meters = {}
-        self.endpoints = {name: self._endpoint(state, opened, meters) for name, state in states.items()}
+        before = self._opened
+        self.endpoints = {name: self._endpoint(state, opened) for name, state in states.items()}
+        self._meters.keep(
+            {(name, one.name, one.version) for name, point in self.endpoints.items() for one in point.arms}
+        )
         used = {_key(arm) for state in states.values() for arm in _arms(state)}
         self._states, self._opened = states, {key: one for key, one in opened.items() if key in used}
         for react in self.changed:
@@ -101,12 +104,9 @@ class Table:
         for one in [*before.values(), *(one for key, one in opened.items() if key not in used)]:
             one.release()
 
-    def _endpoint(
-        self, state: EndpointState, opened: dict[bytes, Opened], meters: dict[tuple[str, str, str], Meter]
-    ) -> Endpoint:
+    def _endpoint(self, state: EndpointState, opened: dict[bytes, Opened]) -> Endpoint:
         def arm(name: Literal["stable", "canary"], wanted: Arm) -> LoadedArm:
-            key = (state.name, name, wanted.version)
-            meter = self.meters[key] = meters.get(key) or Meter()
+            meter = self._meters.of((state.name, name, wanted.version))
             return LoadedArm(
                 state.name, name, wanted, opened=opened[_key(wanted)], log=self.log, meter=meter, gate=self.gate
             )
