@@ -151,7 +151,7 @@ def _as_served(rows: pl.DataFrame, columns: Sequence[Column]) -> dict[str, list[
         series = rows[column.name]
         if column.kind == "datetime":
             series = series.cast(pl.Datetime("ms")).cast(pl.Int64)
-        elif column.kind == "numeric":
+        elif column.kind == "numeric" and not series.dtype.is_integer():
             series = pl.Series(arrays(rows, [column])[column.name].astype(float)).fill_nan(None)
         served[column.name] = series.to_list()
     return served

@@ -133,10 +133,12 @@ def _levels(series: pl.Series, truth: Array, classes: int, style: Style) -> Leve
     seen = [level for level in counted["level"].to_list()[:_TREE_LEVELS] if level]
     if style == "linear":
         return Levels(series.name, values, [float(place) for place in range(len(values))], float(len(values)), seen)
-    rest = counted.filter(~pl.col("level").is_in(values)).drop("level").sum()
-    ranks = _ranks(pl.concat([kept.drop("level"), rest]).fill_null(0).to_numpy())
+    groups = kept.drop("level")
+    if len(counted) > len(kept):
+        groups = pl.concat([groups, counted.filter(~pl.col("level").is_in(values)).drop("level").sum()])
+    ranks = _ranks(groups.to_numpy())
     other = ranks[-1] if len(counted) > len(kept) else float("nan")
-    return Levels(series.name, values, ranks[:-1], other, seen)
+    return Levels(series.name, values, ranks[: len(values)], other, seen)
 
 
 def _responses(truth: Array, classes: int) -> list[Array]:

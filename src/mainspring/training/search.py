@@ -21,7 +21,7 @@ from mainspring.training.libraries import library
 from mainspring.training.preparation import Style, features, prepare
 from mainspring.training.split import Split
 
-HALF_LIVES = [0.0, 0.3, 0.1]
+HALF_LIVES = [0.0, 0.1, 0.3, 0.03]
 _ONE_ERROR = 0.6827
 
 
@@ -163,14 +163,16 @@ def _alike(problem: Problem, truth: Array, best: Scores, other: Scores | None) -
 
 
 def _first(candidates: Mapping[str, Candidate], ageing: bool, start_from: Parameters | None) -> list[dict[str, Any]]:
+    recent = HALF_LIVES[1:3] if ageing else []
     if start_from is not None and start_from.get("candidate") in candidates:
-        again = _named(start_from["candidate"], start_from, start_from.get("half_life", 0.0))
-        other = {**again, "half_life": HALF_LIVES[1] if again["half_life"] != HALF_LIVES[1] else 0.0}
-        return [again, *([other] if ageing else [])]
-    plain = [_named(name, start, 0.0) for name, candidate in candidates.items() for start in candidate.start[:1]]
-    recent = [{**parameters, "half_life": HALF_LIVES[1]} for parameters in plain[1:2]] if ageing else []
+        before = start_from.get("half_life", 0.0) if ageing else 0.0
+        lives = dict.fromkeys([before, *recent, *([0.0] if ageing else [])])
+        return [_named(start_from["candidate"], start_from, half_life) for half_life in lives]
+    first = {name: candidate.start[0] for name, candidate in candidates.items()}
+    plain = [_named(name, start, 0.0) for name, start in first.items()]
+    newer = [{**parameters, "half_life": half_life} for parameters in plain[1:2] for half_life in recent]
     more = [_named(name, start, 0.0) for name, candidate in candidates.items() for start in candidate.start[1:]]
-    return [*plain[:2], *recent, *more, *plain[2:]]
+    return [*plain[:2], *newer, *more, *plain[2:]]
 
 
 def _named(candidate: str, parameters: Parameters, half_life: float) -> dict[str, Any]:
