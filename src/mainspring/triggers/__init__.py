@@ -1,0 +1,1 @@
+"""Triggers: what is decided when a monitor, a schedule, a count or a person asks for a retraining."""
