@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 TriggerKind = Literal["schedule", "drift", "performance", "volume", "manual"]
+Outcome = Literal["promoted", "refused", "rolled_back", "failed", "canary"]
 
 
 class MetricName(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class Retraining(msgspec.Struct, frozen=True, kw_only=True):
     evidence: list[str]
     dataset: str | None
     candidate: str | None
-    outcome: Literal["promoted", "refused", "rolled_back", "failed", "canary"]
+    outcome: Outcome
     seconds: float
     detail: str = ""
 

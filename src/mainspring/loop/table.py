@@ -47,6 +47,11 @@ class Split(msgspec.Struct, frozen=True):
     rows_per_request: int
     notes: list[str]
 
+    @property
+    def dated(self) -> str | None:
+        """Give the time column when it holds dates; numbers that grow with time only order the rows."""
+        return self.time if self.time is not None and self.earlier[self.time].dtype.is_temporal() else None
+
 
 def load_split(data: Path, target: str, *, time: str | None, key: str | None, label_delay: str | None) -> Split:
     """Read and split the table; raises InvalidRequest or InvalidData with what to change."""

@@ -15,7 +15,7 @@ from mainspring.core.operations import operation
 from mainspring.core.refs import check_name
 from mainspring.predictions import store
 from mainspring.predictions.ingest import Ingest
-from mainspring.predictions.records import ArmStatistics, Ingested, LabelCounts, Prediction, SpoolDamage
+from mainspring.predictions.records import ArmStatistics, Ingested, LabelCounts, LogCounts, Prediction, SpoolDamage
 from mainspring.predictions.rows import LABEL_SCHEMA, LOG_SCHEMA, feature_columns
 from mainspring.storage.sql.database import Database
 from mainspring.storage.tables.store import TableStore
@@ -102,6 +102,14 @@ class PredictionLog:
             frame.select((pl.col("mark") > after).sum(), (pl.col("met") > after).sum().alias("met")).collect().row(0)
         )
         return int(answered or 0), int(met or 0)
+
+    @operation("GET /endpoints/{endpoint}/log-counts")
+    def log_counts(self, endpoint: str) -> LogCounts:
+        """Count what the log holds by now: rows that were answered, and predictions that got a label."""
+        check_name(endpoint, "endpoint")
+        answered = self._log(endpoint).filter(pl.col("status") < 400).select(pl.len()).collect().item()
+        labelled = self._scan(f"labels/{endpoint}").select(pl.col("prediction_id").n_unique()).collect().item()
+        return LogCounts(int(answered), int(labelled))
 
     @operation("GET /endpoints/{endpoint}/predictions")
     def list_predictions(

@@ -89,3 +89,10 @@ class LabelCounts(msgspec.Struct, frozen=True):
     duplicates: int
     matched: int
     unmatched: int
+
+
+class LogCounts(msgspec.Struct, frozen=True):
+    """How far the log of an endpoint is: answered rows, and ids that got a label."""
+
+    predictions: int
+    labels: int

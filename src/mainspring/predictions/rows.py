@@ -66,9 +66,13 @@ def label_frame(facts: Sequence[LabelFact], mark: int) -> pl.DataFrame:
 def feature_columns(texts: Sequence[str], columns: Mapping[str, str] | None) -> pl.DataFrame:
     """Give JSON objects as columns of the types *columns* names (a signature's); None infers names and types.
 
+    An empty mapping gives an empty frame without reading the texts.
+
     A value that is not of its column's type becomes text when the column is text, else null. ``datetime`` columns take
     ISO 8601 text or milliseconds since 1970 UTC, and become naive timestamps in UTC.
     """
+    if columns is not None and not columns:
+        return pl.DataFrame()
     rows = [_decode(text) for text in texts]
     if columns is None:
         names = dict.fromkeys(name for row in rows for name in row)

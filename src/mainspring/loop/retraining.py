@@ -1,0 +1,298 @@
+"""The pipeline that turns data into what serves: assemble, train, register, gate, release.
+
+The first turn and every retraining are the same pipeline. Its steps run in the worker plane; each effect has a token
+of its step, so that a step which runs again after a crash changes nothing twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from mainspring.core.errors import GateRefused, NotFound
+from mainspring.core.refs import Ref
+from mainspring.loop.rows import columns_of, logged_rows, set_aside
+from mainspring.monitoring.learning import Scored
+from mainspring.pipelines.context import StepContext
+from mainspring.pipelines.model import Pipeline, Step
+from mainspring.planes.adapters import ServedScorer
+from mainspring.planes.embedded import Platform
+from mainspring.registry.gate_model import GatePolicy, Holdout
+from mainspring.registry.model import ModelVersion
+from mainspring.rollouts.model import RolloutPolicy
+
+_HERE = "mainspring.loop.retraining"
+_FIRST_TRIALS, _NEXT_TRIALS = 8, 4
+_REFERENCE_ROWS = 20_000
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of the pipeline.
+
+    ``dataset`` names the rows known at the start. ``ordered``: the rows stand in the order of time, also where no
+    column tells it. ``recent`` is how many of the newest rows count as recent: some of them are set aside for the gate,
+    and the new model's traffic is compared with them. ``firing`` is the trigger's, None for the first turn.
+    """
+
+    name: str
+    target: str
+    dataset: str
+    time: str | None = None
+    key: str | None = None
+    metric: str | None = None
+    ordered: bool = True
+    seed: int = 0
+    recent: int = 2_000
+    gate: GatePolicy = GatePolicy()
+    rollout: RolloutPolicy = RolloutPolicy()
+    firing: str | None = None
+
+
+PIPELINE = Pipeline(
+    "turn",
+    [
+        Step(name="assemble", function=f"{_HERE}:assemble"),
+        Step(name="train", function=f"{_HERE}:train", needs=["assemble"]),
+        Step(name="register", function=f"{_HERE}:register", needs=["train"]),
+        Step(name="gate", function=f"{_HERE}:gate", needs=["assemble", "register"]),
+        Step(name="release", function=f"{_HERE}:release", needs=["assemble", "register", "gate"]),
+    ],
+)
+
+
+class Assembled(msgspec.Struct, frozen=True):
+    """The rows to learn from and those set aside for the gate, as dataset refs; ``logged`` came from live traffic."""
+
+    training: str
+    holdout: str
+    rows: int
+    logged: int
+    quality: str | None
+
+
+def assemble(context: StepContext) -> Assembled:
+    """Put the rows known at the start and the labelled live traffic together; set some of the recent ones aside."""
+    plan, platform = _plan(context), _platform(context)
+    start = Ref.parse(plan.dataset, kind="dataset")
+    known = platform.datasets.read(start.name, start.version)
+    logged = _logged(platform, plan, known)
+    if logged is None:
+        training, holdout = set_aside(known, plan.recent, newest=True)
+        logged_count = 0
+    else:
+        known = known.select(logged.columns)
+        training, holdout = set_aside(pl.concat([known, logged], how="vertical"), plan.recent, newest=False)
+        logged_count = logged.height
+    context.progress(f"{training.height} rows to learn from, {holdout.height} set aside")
+    made = [
+        platform.datasets.import_frame(
+            f"{plan.name}-{part}",
+            frame,
+            evolve=True,
+            check=False,
+            time_column=plan.time if plan.time in frame.columns else None,
+            source=plan.dataset,
+            token=context.token(part),
+        )
+        for part, frame in (("training", training), ("holdout", holdout))
+    ]
+    return Assembled(made[0].ref, made[1].ref, training.height, logged_count, None)
+
+
+def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> pl.DataFrame | None:
+    try:
+        status = platform.releases.status(plan.name)
+    except NotFound:
+        return None
+    if status.stable is None:
+        return None
+    info = platform.registry.resolve(status.stable.model).info
+    kinds = {field.name: "datetime" if field.kind == "datetime" else field.type for field in info.signature.inputs}
+    read = platform.predictions.read(plan.name, columns=kinds, answered=True, labelled=True)
+    return logged_rows(read, known, target=plan.target, time=plan.time)
+
+
+def train(context: StepContext) -> dict[str, Any]:
+    """Search and fit; a retraining begins with what was best the last time."""
+    plan, platform = _plan(context), _platform(context)
+    assembled = msgspec.convert(context.inputs["assemble"], Assembled)
+    before = _champion(platform, plan.name)
+    start = _parameters(before)
+    context.progress(f"training on {assembled.rows} rows")
+    _ensure_experiment(platform, plan.name)
+    result = platform.training.train(
+        assembled.training,
+        plan.target,
+        time=plan.time,
+        key=[plan.key] if plan.key else [],
+        metric=plan.metric,
+        experiment=plan.name,
+        trials=_FIRST_TRIALS if start is None else _NEXT_TRIALS,
+        seed=plan.seed,
+        ordered=plan.ordered,
+        start_from=start,
+        token=context.token("train"),
+    )
+    return msgspec.to_builtins(result)  # type: ignore[no-any-return]
+
+
+def register(context: StepContext) -> str:
+    """Register the trained model; gives its ref."""
+    plan, platform = _plan(context), _platform(context)
+    trained = context.inputs["train"]
+    version = platform.registry.register(
+        plan.name,
+        trained["digest"],
+        run=trained["run"],
+        dataset=trained["dataset"],
+        trusted=True,
+        card=_card(plan, trained),
+        token=context.token("register"),
+    )
+    return version.ref
+
+
+class Gated(msgspec.Struct, frozen=True):
+    """What the gate said: its report and, when it refused, the checks that failed with their numbers."""
+
+    report: str
+    passed: bool
+    failed: list[str]
+
+
+def gate(context: StepContext) -> Gated:
+    """Measure the candidate on the rows set aside, against the champion when there is one."""
+    plan, platform = _plan(context), _platform(context)
+    version = platform.registry.resolve(context.inputs["register"])
+    assembled = msgspec.convert(context.inputs["assemble"], Assembled)
+    frame = _holdout(platform, assembled, plan.target)
+    holdout = Holdout(
+        columns=columns_of(frame, frame.columns), truth=frame[plan.target].to_list(), dataset=assembled.holdout
+    )
+    report = platform.registry.evaluate_gates(
+        plan.name, version.version, holdout, policy=plan.gate, token=context.token("gate")
+    )
+    return Gated(report.ref, report.passed, [f"{check.name}: {check.detail}" for check in report.failed])
+
+
+class Released(msgspec.Struct, frozen=True):
+    """What came of the candidate: deployed at once, started as a canary, or refused by the gate."""
+
+    outcome: str
+    model: str
+    release: str | None = None
+    rollout: str | None = None
+    reason: str = ""
+
+
+def release(context: StepContext) -> Released:
+    """Deploy the first champion at once; let any later candidate that passed the gate begin as a canary."""
+    plan, platform = _plan(context), _platform(context)
+    version = platform.registry.resolve(context.inputs["register"])
+    assembled = msgspec.convert(context.inputs["assemble"], Assembled)
+    gated = msgspec.convert(context.inputs["gate"], Gated)
+    if _champion(platform, plan.name) is None:
+        try:
+            platform.registry.promote(plan.name, version.version, report=gated.report)
+        except GateRefused as refused:
+            # With nothing in its place the first model serves all the same, and the audit log says why.
+            platform.registry.promote(
+                plan.name, version.version, report=gated.report, force=f"first champion: {refused}"
+            )
+        released = platform.releases.deploy(plan.name, version.ref, token=context.token("deploy"))
+        _reference(context, plan, platform, version, assembled, released.ref, watch=True)
+        return Released("deployed", version.ref, released.ref, reason="; ".join(gated.failed))
+    if not gated.passed:
+        platform.registry.set_stage(plan.name, version.version, "failed", reason="; ".join(gated.failed)[:500])
+        return Released("refused", version.ref, reason="; ".join(gated.failed))
+    rollout = platform.rollouts.start(plan.name, version.ref, plan.rollout, token=context.token("canary"))
+    assert rollout.release is not None, "a rollout that was started has deployed its canary"
+    _reference(context, plan, platform, version, assembled, rollout.release, watch=False)
+    return Released("canary", version.ref, rollout.release, rollout.ref)
+
+
+def _reference(
+    context: StepContext,
+    plan: Plan,
+    platform: Platform,
+    version: ModelVersion,
+    assembled: Assembled,
+    release: str,
+    *,
+    watch: bool,
+) -> None:
+    """Keep what is normal for the release: recent rows, and the model's answers on rows that it did not learn from."""
+    training = Ref.parse(assembled.training, kind="dataset")
+    frame = platform.datasets.read(training.name, training.version)
+    holdout = _holdout(platform, assembled, plan.target)
+    session = ServedScorer(platform.folders).open(version)
+    try:
+        outputs = session.predict(columns_of(holdout, [field.name for field in version.info.signature.inputs]))
+    finally:
+        session.close()
+    recent = _REFERENCE_ROWS if watch else plan.recent
+    platform.monitoring.set_reference(
+        plan.name,
+        release,
+        pl.concat([frame, holdout.select(frame.columns)]).tail(recent) if watch else frame.tail(recent),
+        info=version.info,
+        scored=Scored(outputs, holdout[plan.target].to_list()),
+        model=version.ref,
+        dataset=assembled.training,
+        ordered=plan.ordered or plan.time is not None,
+        watch=watch,
+        token=context.token("reference"),
+    )
+
+
+def _plan(context: StepContext) -> Plan:
+    return msgspec.convert(context.parameters, Plan)
+
+
+def _platform(context: StepContext) -> Platform:
+    platform = context.platform
+    assert isinstance(platform, Platform)
+    return platform
+
+
+def _champion(platform: Platform, name: str) -> ModelVersion | None:
+    try:
+        return platform.registry.resolve(f"model:{name}@champion")
+    except NotFound:
+        return None
+
+
+def _parameters(champion: ModelVersion | None) -> dict[str, Any] | None:
+    return dict(champion.info.parameters) if champion is not None and champion.info.parameters else None
+
+
+def _ensure_experiment(platform: Platform, name: str) -> None:
+    try:
+        platform.tracking.get_experiment(name)
+    except NotFound:
+        platform.tracking.create_experiment(name)
+
+
+def _holdout(platform: Platform, assembled: Assembled, target: str) -> pl.DataFrame:
+    ref = Ref.parse(assembled.holdout, kind="dataset")
+    frame = platform.datasets.read(ref.name, ref.version)
+    return frame.filter(pl.col(target).is_not_null())
+
+
+def _card(plan: Plan, trained: dict[str, Any]) -> str:
+    validation = trained["validation"]
+    lines = [
+        f"# {plan.name}",
+        "",
+        f"Predicts `{plan.target}` ({trained['task']}) from {len(trained['columns'])} columns.",
+        "",
+        f"- learned from {trained['rows_fitted']} rows of {trained['dataset']} in {trained['run']}",
+        f"- {trained['metric']} on rows set aside in the search: {validation['value']:.4f} "
+        f"({validation['low']:.4f} to {validation['high']:.4f}); trivial answer: {trained['baseline']}",
+        f"- parameters: {trained['parameters']}",
+        *[f"- left out {column}: {why}" for column, why in trained["dropped"].items()],
+        *[f"- note: {warning}" for warning in trained["warnings"]],
+    ]
+    return "\n".join(lines)

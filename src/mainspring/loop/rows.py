@@ -1,0 +1,81 @@
+"""Rows for learning: what was logged as a table again, and which rows are set aside for the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from mainspring.predictions.log import Logged
+
+_NEWEST_SHARE = 0.15
+_FEWEST = 20
+_BLOCKS = 12
+_ASIDE_EVERY = 3
+
+
+def logged_rows(logged: Logged, known: pl.DataFrame, *, target: str, time: str | None) -> pl.DataFrame | None:
+    """Give labelled live traffic in the columns and types of *known*, in the order of time; None when there is none.
+
+    Columns that the model does not take were not sent, so they are left out here, and of *known* when both are joined.
+    The time column comes from the event times when the model does not take it.
+    """
+    if logged.rows.is_empty():
+        return None
+    labels = [msgspec.json.decode(text) for text in logged.rows["label"]]
+    frame = logged.features.with_columns(pl.Series(target, labels, strict=False))
+    if time is not None and time not in frame.columns and known[time].dtype.is_temporal():
+        frame = frame.with_columns(logged.rows["event_time"].alias(time))
+    columns = [name for name in known.columns if name in frame.columns]
+    frame = frame.select(_cast(frame[name], known[name].dtype) for name in columns)
+    return _in_order(frame, logged.rows).filter(pl.col(target).is_not_null())
+
+
+def _in_order(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    at = rows.select(pl.coalesce("event_time", "at").alias("at"), pl.col("prediction_id"))
+    return frame[at.with_row_index("row").sort("at", "prediction_id")["row"]]
+
+
+def _cast(series: pl.Series, dtype: pl.DataType) -> pl.Series:
+    if series.dtype == dtype:
+        return series
+    if isinstance(dtype, pl.Datetime) and isinstance(series.dtype, pl.Datetime):
+        naive = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if series.dtype.time_zone else series
+        zoned = naive.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else naive
+        return zoned.cast(dtype)
+    return series.cast(dtype, strict=False)
+
+
+def set_aside(frame: pl.DataFrame, recent: int, *, newest: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split rows in time order into those to learn from and those that the gate judges on.
+
+    With *newest* the latest rows are set aside. Without, the *recent* rows are cut into blocks and every third block
+    is: after a sudden change both parts then have rows from after it, and neighbours in time mostly stay together.
+    """
+    if newest:
+        count = min(max(int(frame.height * _NEWEST_SHARE), _FEWEST), max(recent, _FEWEST), frame.height // 2)
+        return frame[: frame.height - count], frame[frame.height - count :]
+    recent = min(recent, frame.height // 2)
+    first = frame.height - recent
+    size = max(1, recent // _BLOCKS)
+    block = (pl.int_range(pl.len()) - first) // size
+    aside = (pl.int_range(pl.len()) >= first) & (block % _ASIDE_EVERY == _ASIDE_EVERY - 1)
+    return frame.filter(~aside), frame.filter(aside)
+
+
+def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    """Give columns as a model's session takes them: arrays, and lists where there are texts."""
+    found: dict[str, Any] = {}
+    for name in names:
+        series = frame[name]
+        if series.dtype == pl.Date:
+            series = series.cast(pl.Datetime("ms"))
+        if isinstance(series.dtype, pl.Datetime):
+            found[name] = series.dt.replace_time_zone(None).to_numpy()
+        elif series.dtype.is_numeric():
+            found[name] = series.to_numpy()
+        else:
+            found[name] = series.to_list()
+    return found

@@ -1,0 +1,448 @@
+"""One turn of the loop over a table, as a client of a running platform: train, serve, replay, watch, decide."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mainspring.client.session import Session
+from mainspring.core.errors import InvalidData, MainspringError, Unavailable
+from mainspring.core.refs import ref
+from mainspring.core.settings import Settings
+from mainspring.loop.judging import Judge
+from mainspring.loop.model import Alarm, Decision, LoopReport, MetricName, Outcome, Requests, Retraining
+from mainspring.loop.narrator import Narrator, Stages
+from mainspring.loop.platform import RunningPlatform
+from mainspring.loop.retraining import PIPELINE, Plan
+from mainspring.loop.table import Split, Window, plain
+from mainspring.loop.traffic import Served, Traffic, first_error
+from mainspring.loop.wire import Reply
+from mainspring.monitoring.model import Finding, WindowReport, Windows
+from mainspring.monitoring.model import Settings as MonitorSettings
+from mainspring.pipelines.model import Job
+from mainspring.registry.model import ModelVersion
+from mainspring.rollouts.model import RolloutPolicy
+from mainspring.triggers.model import Firing, Policy
+
+_POLL_S = 0.03
+_INGESTED_WITHIN_S = 30.0
+_SERVED_WITHIN_S = 30.0
+_CANARY_CHUNKS = 4
+_CANARY_STEPS = (0.1, 0.5)
+_MIN_RECENT, _RECENT_WINDOWS = 200, 4
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to turn: the name of dataset, model and endpoint, the metric to judge by, the seed."""
+
+    name: str
+    metric: str | None = None
+    seed: int = 0
+
+
+def turn(settings: Settings, split: Split, request: Request, narrator: Narrator) -> LoopReport:
+    """Turn the loop once; gives its document. The platform is started for it unless it runs already.
+
+    Raises InvalidData when the earlier rows cannot be learned from, Unavailable when the platform does not come up.
+    """
+    stages = Stages(narrator)
+    began = time.monotonic()
+    with stages.stage("start") as step:
+        platform = RunningPlatform(settings)
+        step.done(f"control {platform.control}, data {platform.data}")
+    try:
+        return Turn(platform, split, request, stages, began).run()
+    finally:
+        platform.close()
+
+
+class Turn:
+    """The state of one turn."""
+
+    def __init__(self, platform: RunningPlatform, split: Split, request: Request, stages: Stages, began: float) -> None:
+        self.platform, self.split, self.request, self.stages, self.began = platform, split, request, stages, began
+        self.name = _free_name(platform.session, request.name)
+        self.notes = list(split.notes)
+        if self.name != request.name:
+            self.notes.append(f"{request.name} is an endpoint already, so this turn is called {self.name}")
+        self.served: list[Served] = []
+        self.replies: list[Reply] = []
+        self.alarms: list[Alarm] = []
+        self.retrainings: list[Retraining] = []
+        self.decisions: list[Decision] = []
+        self.posted = 0
+        self.expected_rows = self.expected_labels = 0
+        self.window = Window(0, 0, 0)
+
+    def run(self) -> LoopReport:
+        """Carry out all of it."""
+        dataset = self._version()
+        champion = self._first_turn(dataset)
+        judge = Judge(self.platform.session, champion, self.split)
+        traffic = self._traffic(champion)
+        windows = []
+        for window in self.split.windows:
+            self.window = window
+            self._replay(traffic, window)
+            self._look()
+            windows.append(judge.window(window, self.served))
+            self._progress(windows[-1])
+        return self._report(dataset, champion, judge, windows)
+
+    # The stages before traffic
+
+    def _version(self) -> str:
+        with self.stages.stage("version") as step:
+            version = self.platform.session.import_dataset(
+                self.name,
+                self.split.earlier,
+                time_column=self.split.dated,
+                check=False,
+                token=f"loop:{self.name}:start",
+            )
+            step.done(f"{version.rows} rows x {len(version.columns)} columns are {version.ref}")
+        with self.stages.stage("check") as step:
+            report = self.platform.session.datasets.check(self.name, version.version)
+            failed = [str(check) for check in report.failed]
+            self.notes += [f"quality of {version.ref}: {text}" for text in failed]
+            said = "all passed" if not failed else f"{len(failed)} failed: {failed[0]}"
+            step.done(f"{len(report.checks)} expectations suggested from the data, {said}")
+        return version.ref
+
+    def _first_turn(self, dataset: str) -> ModelVersion:
+        session = self.platform.session
+        rows = self.split.windows[0].stop - self.split.windows[0].start
+        session.monitoring.configure(self.name, MonitorSettings(windows=Windows(rows=rows)))
+        plan = self._plan(dataset, rows)
+        session.triggers.set_policy(self.name, _policy(plan))
+        with self.stages.stage("train") as step:
+            job = session.pipelines.start(PIPELINE, msgspec.to_builtins(plan), token=f"loop:{self.name}:first")
+            job = self._finished(job, step.progress)
+            trained = job.step("train").result
+            step.done(_trained(trained))
+        released = job.step("release").result
+        with self.stages.stage("deploy") as step:
+            self._until_served(released["release"])
+            step.done(f"{released['model']} passed its gate and serves as {released['release']}")
+        return session.registry.resolve(released["model"])
+
+    def _plan(self, dataset: str, rows: int) -> Plan:
+        split = self.split
+        return Plan(
+            name=self.name,
+            target=split.target,
+            dataset=dataset,
+            time=split.dated,
+            key=split.key,
+            metric=self.request.metric,
+            seed=self.request.seed,
+            recent=max(_MIN_RECENT, _RECENT_WINDOWS * rows),
+            rollout=RolloutPolicy(
+                steps=_CANARY_STEPS,
+                step_requests=max(20, rows // 20),
+                min_requests=max(50, rows // 3),
+                latency_floor_ms=50.0,
+            ),
+        )
+
+    def _traffic(self, champion: ModelVersion) -> Traffic:
+        names = [field.name for field in champion.info.signature.inputs]
+        return Traffic(self.platform.data, self.name, names, key=self.split.key)
+
+    def _finished(self, job: Job, progress: Callable[[str], None]) -> Job:
+        while True:
+            found = self.platform.call(lambda session: session.pipelines.get(job.id))
+            if found.status == "done":
+                return found
+            if found.status in ("failed", "cancelled"):
+                raise InvalidData(
+                    f"{found.ref} {found.status}: {found.error or 'see its log with `mainspring job logs`'}"
+                )
+            running = next((step for step in found.steps if step.state == "leased"), None)
+            progress("" if running is None else f"{running.name}: {running.progress or '...'}")
+            time.sleep(_POLL_S)
+
+    def _until_served(self, release: str) -> None:
+        """Wait until the data plane answers with *release* (or with the canary that it is)."""
+        deadline = time.monotonic() + _SERVED_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                if f'"{release}"' in _get(f"{self.platform.data}/v2/models/{self.name}"):
+                    return
+            except OSError:
+                pass
+            time.sleep(_POLL_S)
+        raise Unavailable(f"{release} is not served after {_SERVED_WITHIN_S:g} s; see the logs of the data plane")
+
+    # Traffic
+
+    def _replay(self, traffic: Traffic, window: Window) -> None:
+        """Send the rows of a window, in chunks while a canary runs, so that it is looked at in between."""
+        start = window.start
+        while start < window.stop:
+            size = window.stop - start
+            if self._canary_runs():
+                size = max(1, min(size, (window.stop - window.start) // _CANARY_CHUNKS))
+            self._send(traffic, start, start + size)
+            start += size
+            if self._canary_runs():
+                self._look_at_canary()
+
+    def _send(self, traffic: Traffic, start: int, stop: int) -> None:
+        with self.stages.stage("serve") as step:
+            step.progress(f"rows {start} to {stop} of {self.split.later.height}")
+            instants = None if self.split.instants is None else self.split.instants[start:stop]
+            rows = self.split.later[start:stop]
+            served, replies = traffic.send(rows, start, instants, self.split.rows_per_request)
+            self.served += served
+            self.replies += replies
+            self.expected_rows += sum(one.id is not None for one in served)
+            if (told := first_error(replies)) is not None and not any("refused" in note for note in self.notes):
+                self.notes.append(f"some requests were refused; the first was told {told}")
+        with self.stages.stage("observe"):
+            self._post_labels(traffic, stop)
+            self._until_ingested()
+
+    def _post_labels(self, traffic: Traffic, arrived: int) -> None:
+        target, due = self.split.later[self.split.target], []
+        while self.posted < arrived and self.split.known_after[self.posted] < arrived:
+            one, label = self.served[self.posted], target[self.posted]
+            if one.id is not None and label is not None:
+                due.append((one.id, plain(label)))
+            self.posted += 1
+        if not due:
+            return
+        replies = traffic.post_labels(due)
+        if (told := first_error(replies)) is not None:
+            raise MainspringError(f"labels were refused: {told}")
+        self.expected_labels += len(due)
+
+    def _until_ingested(self) -> None:
+        """Wait until the log has what was answered; what a killed data worker had not written yet is given up."""
+        deadline = time.monotonic() + _INGESTED_WITHIN_S
+        while True:
+            found = self.platform.call(lambda session: session.predictions.log_counts(self.name))
+            if found.predictions >= self.expected_rows and found.labels >= self.expected_labels:
+                return
+            if time.monotonic() > deadline:
+                lost = self.expected_rows - found.predictions, self.expected_labels - found.labels
+                self.notes.append(f"{lost[0]} predictions and {lost[1]} labels did not reach the log in time")
+                self.expected_rows, self.expected_labels = found.predictions, found.labels
+                return
+            time.sleep(_POLL_S)
+
+    # Watching and deciding
+
+    def _look(self) -> None:
+        with self.stages.stage("monitor"):
+            for report in self.platform.call(lambda session: session.monitoring.advance(self.name)):
+                self._alarm(report)
+            outcome = self.platform.call(lambda session: session.triggers.evaluate(self.name))
+        if outcome.firing is not None and outcome.firing.job is not None:
+            self._retrain(outcome.firing, outcome.firing.job)
+
+    def _alarm(self, report: WindowReport) -> None:
+        for alarm in report.alarms:
+            found = alarm.finding
+            self.alarms.append(
+                Alarm(
+                    ref=ref("alarm", alarm.id),
+                    window=self.window.number,
+                    rows=(self.window.start, self.window.stop),
+                    kind=found.kind,
+                    feature=found.column or None,
+                    statistic_name=found.test,
+                    statistic=found.statistic,
+                    threshold=found.threshold,
+                    p_value=found.p,
+                    effect=found.effect,
+                    budget=found.share,
+                    message=_told(report, found),
+                )
+            )
+            self.stages.narrator.say(f"  [yellow]![/] window {self.window.number}: {_told(report, found)}")
+
+    def _retrain(self, firing: Firing, started: str) -> None:
+        began = time.monotonic()
+        with self.stages.stage("retrain") as step:
+            job = self.platform.call(lambda session: session.pipelines.get(started.partition(":")[2]))
+            try:
+                job = self._finished(job, step.progress)
+            except InvalidData as failed:
+                self._note_retraining(firing, job.ref, None, None, "failed", time.monotonic() - began, str(failed))
+                step.done(f"after {firing.trigger}: {failed}")
+                return
+            released = job.step("release").result
+            dataset = job.step("assemble").result["training"]
+            self._note_gate(job)
+            step.done(f"after {firing.trigger}: {released['model']} from {dataset}, {_outcome(released)}")
+        outcome: Outcome = "refused" if released["outcome"] == "refused" else "canary"
+        seconds = time.monotonic() - began
+        self._note_retraining(firing, job.ref, dataset, released["model"], outcome, seconds, released["reason"])
+
+    def _note_retraining(
+        self,
+        firing: Firing,
+        job: str,
+        dataset: str | None,
+        candidate: str | None,
+        outcome: Outcome,
+        seconds: float,
+        detail: str,
+    ) -> None:
+        self.retrainings.append(
+            Retraining(
+                job=job,
+                trigger=firing.trigger,
+                window=self.window.number,
+                evidence=[*firing.evidence.reasons, *firing.evidence.alarms],
+                dataset=dataset,
+                candidate=candidate,
+                outcome=outcome,
+                seconds=round(seconds, 3),
+                detail=detail,
+            )
+        )
+
+    def _note_gate(self, job: Job) -> None:
+        gated = job.step("gate").result
+        report = self.platform.call(lambda session: session.registry.get_report(gated["report"]))
+        self.decisions.append(
+            Decision(
+                window=self.window.number,
+                subject=report.model,
+                decision="passed" if report.passed else "refused",
+                by="gate",
+                evidence=msgspec.to_builtins(report),
+            )
+        )
+
+    def _canary_runs(self) -> bool:
+        return bool(self.retrainings) and self.retrainings[-1].outcome == "canary"
+
+    def _look_at_canary(self) -> None:
+        with self.stages.stage("canary") as step:
+            look = self.platform.call(lambda session: session.rollouts.look(self.name))
+            rollout = self.platform.call(lambda session: session.rollouts.status(self.name))
+            if look is not None:
+                self.decisions.append(
+                    Decision(
+                        window=self.window.number,
+                        subject=rollout.candidate,
+                        decision=look.decision,
+                        by="rollout",
+                        evidence=msgspec.to_builtins(look),
+                    )
+                )
+            if rollout.active:
+                step.progress(rollout.reason)
+                return
+            promoted = rollout.status == "promoted"
+            if promoted:
+                self._until_reacted(rollout.candidate)
+            outcome: Outcome = "promoted" if promoted else "rolled_back"
+            self.retrainings[-1] = msgspec.structs.replace(self.retrainings[-1], outcome=outcome, detail=rollout.reason)
+            step.done(f"{rollout.candidate} {outcome.replace('_', ' ')}: {rollout.reason}")
+
+    def _until_reacted(self, model: str) -> None:
+        """Wait until the champion and the watch have followed the promotion."""
+        deadline = time.monotonic() + _SERVED_WITHIN_S
+        while time.monotonic() < deadline:
+            champion = self.platform.call(lambda session: session.registry.resolve(f"model:{self.name}@champion"))
+            watched = self.platform.call(lambda session: session.monitoring.reference(self.name))
+            if champion.ref == model and watched.model == model:
+                return
+            time.sleep(_POLL_S)
+        self.notes.append(f"the alias champion or the monitors did not follow {model} in time")
+
+    # The end
+
+    def _progress(self, told: dict[str, Any]) -> None:
+        count = len(self.split.windows)
+        quality = f"live {_number(told['live'])}, frozen {_number(told['frozen'])}"
+        self.stages.narrator.progress("serve", f"window {told['window'] + 1} of {count}: {quality}")
+
+    def _report(self, dataset: str, champion: ModelVersion, judge: Judge, windows: list[dict[str, Any]]) -> LoopReport:
+        session = self.platform.session
+        overall = judge.overall(self.served)
+        endpoint = session.releases.get(self.name)
+        last = next((one.id for one in reversed(self.served) if one.id is not None), None)
+        traced = session.trace(f"prediction:{last}") if last is not None else None
+        seconds = sorted(reply.seconds for reply in self.replies) or [0.0]
+        return LoopReport(
+            name=self.name,
+            dataset=dataset,
+            target=self.split.target,
+            task=champion.info.task or "",
+            rows={"earlier": self.split.earlier.height, "later": self.split.later.height},
+            metric=MetricName(judge.metric, judge.higher_is_better),
+            champion_first=champion.ref,
+            champion_last=session.registry.resolve(f"model:{self.name}@champion").ref,
+            release_last=endpoint.stable or "",
+            windows=windows,
+            alarms=self.alarms,
+            retrainings=self.retrainings,
+            decisions=self.decisions,
+            requests=Requests(
+                sent=len(self.replies),
+                failed=sum(reply.status != 200 for reply in self.replies),
+                retried=sum(reply.retries > 0 for reply in self.replies),
+                rows=len(self.served),
+                p50_ms=round(1000 * seconds[len(seconds) // 2], 3),
+                p99_ms=round(1000 * seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))], 3),
+            ),
+            traced=[] if traced is None else [traced.ref, *dict.fromkeys(edge.source for edge in traced.edges)],
+            stages=self.stages.seconds,
+            notes=self.notes,
+            home=str(self.platform.home),
+            seconds=round(time.monotonic() - self.began, 3),
+            **overall,
+        )
+
+
+def _policy(plan: Plan) -> Policy:
+    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=1)
+
+
+def _free_name(session: Session, wanted: str) -> str:
+    taken = {endpoint.name for endpoint in session.releases.list()}
+    numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+    return wanted if wanted not in taken else next(name for name in numbered if name not in taken)
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as reply:
+        return str(reply.read().decode())
+
+
+def _told(report: WindowReport, found: Finding) -> str:
+    column = f" of {found.column}" if found.column else ""
+    note = f" ({found.note})" if found.note else ""
+    return (
+        f"{found.kind}{column}: {found.test} {found.statistic:.4g}, effect {found.effect:.3g} (matters from "
+        f"{found.threshold:.3g}), p {found.p:.2g} within a budget of {found.share:.2g}, {report.rows} rows{note}"
+    )
+
+
+def _trained(trained: dict[str, Any]) -> str:
+    quality, parameters = trained["validation"], trained["parameters"]
+    served = "served from ONNX, proved equal" if trained["engine"] == "onnx" else "served in a process of its own"
+    return (
+        f"{len(trained['trials'])} trials, best {parameters['candidate']}: {trained['metric']} "
+        f"{_number(quality['value'])} (trivial {_number(trained['baseline'])}), {served}"
+    )
+
+
+def _outcome(released: dict[str, Any]) -> str:
+    if released["outcome"] == "refused":
+        return f"refused by its gate: {released['reason']}"
+    return f"passed its gate, canary is {released['release']}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,102 @@
+"""The embedded platform: every service of the house, put together in this process on one home folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mainspring.runtime.outbox_store
+import mainspring.runtime.timers  # noqa: F401  (no service below imports them, and they have tables too)
+from mainspring.client.session import Session, connect
+from mainspring.core.errors import Unavailable
+from mainspring.core.settings import Settings
+from mainspring.datasets.service import Datasets
+from mainspring.features.service import Features
+from mainspring.lineage.service import Lineage
+from mainspring.monitoring.service import Monitoring
+from mainspring.pipelines.service import Pipelines
+from mainspring.planes.adapters import ArmEvidence, ReleasableModels, ServedScorer
+from mainspring.planes.schema import migrate
+from mainspring.planes.serving_files import ModelFolders, StatePublisher
+from mainspring.predictions.log import PredictionLog
+from mainspring.registry.service import Registry
+from mainspring.releases.service import Releases
+from mainspring.rollouts.service import Rollouts
+from mainspring.runtime.home_lock import home_owner
+from mainspring.storage.kv.store import KeyValueStore, open_kv
+from mainspring.storage.objects.store import open_objects
+from mainspring.storage.sql.database import Database, open_database
+from mainspring.storage.tables.store import open_tables
+from mainspring.tracking.service import Tracking
+from mainspring.training.service import Training
+from mainspring.triggers.service import Triggers
+
+
+class Platform(Session):
+    """A session whose services run here, with the stores that they stand on."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the stores of *settings*, made where they are not there, and bring the schema up to date.
+
+        Raises Unavailable when a store cannot be reached or written, SchemaTooNew for a database of a newer version.
+        """
+        self.settings = settings
+        self.home = Path(settings.home).absolute()
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                f"the home {self.home} cannot be made: {error.strerror}; choose another with --home"
+            ) from error
+        self.database: Database = open_database(settings.database_url or f"sqlite:///{self.home / 'mainspring.db'}")
+        migrate(self.database)
+        self.tables = open_tables(settings.tables_url or f"file://{self.home / 'tables'}")
+        self.kv: KeyValueStore = open_kv(settings.kv_url or f"lmdb://{self.home / 'kv'}")
+        objects = open_objects(settings.objects_url or f"file://{self.home / 'objects'}")
+        self.folders = ModelFolders(objects, self.home / "models")
+        super().__init__(self._services(objects), objects, self._close_stores)
+
+    def _services(self, objects: Any) -> dict[str, Any]:
+        database = self.database
+        datasets = Datasets(database, self.tables, objects)
+        tracking = Tracking(database, objects)
+        registry = Registry(database, objects, ServedScorer(self.folders))
+        predictions = PredictionLog(self.tables, database, self.home / "spool")
+        models = ReleasableModels(registry)
+        publisher = StatePublisher(self.home / "snapshots")
+        releases = Releases(database, models=models, folders=self.folders, publisher=publisher, stages=models)
+        pipelines = Pipelines(database)
+        monitoring = Monitoring(database, predictions)
+        return {
+            "datasets": datasets,
+            "features": Features(database, datasets, self.kv),
+            "tracking": tracking,
+            "registry": registry,
+            "predictions": predictions,
+            "lineage": Lineage(database),
+            "training": Training(database, datasets, tracking, objects),
+            "pipelines": pipelines,
+            "monitoring": monitoring,
+            "releases": releases,
+            "rollouts": Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, registry)),
+            "triggers": Triggers(database, pipelines, monitoring, predictions),
+        }
+
+    def _close_stores(self) -> None:
+        self.kv.close()
+        self.database.close()
+
+
+def open_platform(settings: Settings) -> Platform:
+    """Open the platform of a home folder in this process."""
+    return Platform(settings)
+
+
+def attach(settings: Settings) -> Session:
+    """Give a session with what *settings* mean: a control plane by URL, the one that runs on the home, or the home."""
+    if settings.url:
+        return connect(settings.url)
+    owner = home_owner(settings.home)
+    if owner is not None and "control" in owner.urls:
+        return connect(owner.urls["control"])
+    return open_platform(settings)
