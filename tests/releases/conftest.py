@@ -10,13 +10,13 @@ import pytest
 
 from mainspring.core.clock import ManualClock
 from mainspring.core.errors import NotFound
+from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.registry.signature import Field, Signature
-from mainspring.releases.folders import ModelFolders
 from mainspring.releases.model import Candidate
 from mainspring.releases.service import Releases
 from mainspring.releases.stages import Stage
-from mainspring.runtime.snapshots import Publisher, Watcher
-from mainspring.serving.model import EndpointState, FeatureBinding, ServingState, decode_state, encode_state
+from mainspring.runtime.snapshots import Watcher
+from mainspring.serving.model import EndpointState, FeatureBinding, ServingState, decode_state
 from mainspring.storage.objects.drivers.local import LocalObjects
 from mainspring.storage.objects.tree import put_tree
 from mainspring.storage.sql.database import Database
@@ -64,11 +64,11 @@ class Wire:
     """Publishes to a real folder of snapshots, and reads back what a data worker would."""
 
     def __init__(self, folder: Path) -> None:
-        self._publisher = Publisher(folder)
+        self._publisher = StatePublisher(folder)
         self._watcher = Watcher(folder)
 
     def publish(self, state: ServingState) -> None:
-        self._publisher.publish(encode_state(state))
+        self._publisher.publish(state)
 
     @property
     def published(self) -> ServingState:
