@@ -131,22 +131,23 @@ class DataWorker:
         self._spool.close()
 
     async def _watch(self) -> None:
-        await self._follow()
-        if self.table.version < 0:
-            self.table.version = 0
-            self._watcher.acknowledge(self.options.worker, 0)
-        self._loaded.set()
         while True:
+            following = asyncio.create_task(self._follow())
+            await asyncio.wait({following})
+            failed = following.exception()
+            if failed is not None:
+                # Whatever a snapshot brings, what is served now is served on.
+                log.error("the snapshot is not applied: %s", failed, exc_info=failed)
+            self._loaded.set()
             await asyncio.sleep(POLL_S)
-            await self._follow()
 
     async def _follow(self) -> None:
-        try:
-            snapshot = self._watcher.poll()
-            if snapshot is not None:
-                await self._apply(snapshot)
-        except MainspringError as failed:
-            log.error("snapshot not applied: %s", failed)
+        snapshot = self._watcher.poll()
+        if snapshot is not None:
+            await self._apply(snapshot)
+        elif self.table.version < 0:
+            self.table.version = 0
+            self._watcher.acknowledge(self.options.worker, 0)
 
     async def _apply(self, snapshot: Snapshot) -> None:
         applied = await self.table.apply(decode_state(snapshot.payload), snapshot.version)

@@ -138,3 +138,17 @@ def test_event_times_are_read_in_both_forms() -> None:
     assert instant_us("1970-01-01T00:00:01+00:00") == instant_us(1000) == 1_000_000
     with pytest.raises(InvalidRequest, match="event_time is 'soon'"):
         instant_us("soon")
+
+
+def test_plain_columns_feed_graphs_that_take_one_column_each_as_a_matrix() -> None:
+    layout = Layout(Signature([Field("a", "float", shape=[-1, 1]), Field("s", "string", shape=[-1, 1])], []))
+    assert layout.columns({"a": [1, None], "s": ["x", None]}).values == [[[1], [None]], [["x"], [None]]]
+    with pytest.raises(InvalidRequest, match="input 's' came as INT64; expected BYTES"):
+        layout.columns({"a": [1.0], "s": [3]})
+
+
+def test_the_short_check_is_for_matrices_only() -> None:
+    assert MATRIX.floats("X", [1, 3], [1.0, 2.0, 3.0]) is not None
+    assert MATRIX.floats("X", [2, 3], [1.0, 2.0, 3.0]) is None
+    assert MATRIX.floats("Y", [1, 3], [1.0, 2.0, 3.0]) is None
+    assert Layout(Signature([Field("a", "double")], [])).floats("a", [1, 1], [1.0]) is None

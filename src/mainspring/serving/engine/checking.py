@@ -79,7 +79,7 @@ class Layout:
             raise InvalidRequest(f"the columns have different numbers of rows: {told}; expected the same of each")
         rows = self._some(counts.pop())
         if any(field.shape is not None for field in self.fields):
-            return self.tensors([nested(name, columns[name]) for name in self.names])
+            return self.tensors([_column_tensor(field, columns[field.name]) for field in self.fields])
         return Rows(rows, [check(columns[name]) for name, check in zip(self.names, self._checks, strict=True)])
 
     def matrix_rows(self, table: Sequence[Sequence[Any]]) -> Rows:
@@ -115,7 +115,7 @@ class Layout:
 
     def floats(self, name: str, shape: list[int], data: list[float]) -> Rows | None:
         """Check a matrix that was decoded as numbers; None when only the general check can tell what is wrong."""
-        if len(shape) == 2 and shape[1] == self.width and name == self.names[0] and not self.dynamic:
+        if self.matrix and len(shape) == 2 and shape[1] == self.width and name == self.names[0] and not self.dynamic:
             rows = shape[0]
             if rows > 0 and len(data) == rows * self.width:
                 return Rows(rows, data)
@@ -194,6 +194,14 @@ def _is_matrix(fields: list[Field]) -> bool:
     return min(fields[0].shape[1:]) > 0 and fields[0].type in ("double", "float")
 
 
+def _column_tensor(field: Field, values: list[Any]) -> Tensor:
+    tensor = nested(field.name, values)
+    if field.shape is not None and field.shape[1:] == [1] and len(tensor.shape) == 1:
+        # A graph with one input [rows, 1] for each column takes plain columns too.
+        return Tensor(field.name, tensor.datatype, [*tensor.shape, 1], tensor.data)
+    return tensor
+
+
 def nested(name: str, data: Any) -> Tensor:
     """Describe nested lists as a tensor: the shape they have, and the datatype that their values tell."""
     shape, inner = [], data
@@ -202,7 +210,7 @@ def nested(name: str, data: Any) -> Tensor:
         inner = inner[0] if inner else None
     kinds = {bool: "BOOL", str: "BYTES", int: "INT64"}
     flat = _flat(data)
-    found = {type(value) for value in flat}
+    found = {type(value) for value in flat if value is not None}
     kind = kinds[found.pop()] if len(found) == 1 and found <= set(kinds) else "FP64"
     return Tensor(name, kind, shape, flat)
 

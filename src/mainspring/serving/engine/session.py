@@ -30,6 +30,17 @@ _FAILURES: tuple[type[Exception], ...] = (
     ),
 )
 
+LOAD_FAILURES: tuple[type[Exception], ...] = (
+    MainspringError,
+    *_FAILURES,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+)
+"""What the folder of a model can make of its opening, Mainspring's own errors among it."""
+
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",

@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from mainspring.core.errors import MainspringError, NotFound
+from mainspring.core.errors import NotFound
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.serving.engine.hot import Endpoint, Gate, LoadedArm, Opened
 from mainspring.serving.engine.log import PredictionLog
 from mainspring.serving.engine.meters import Meters
-from mainspring.serving.engine.session import Session, open_session
+from mainspring.serving.engine.session import LOAD_FAILURES, Session, open_session
 from mainspring.serving.features import FeatureReader
 from mainspring.serving.model import Arm, EndpointState, ServingState
 
@@ -63,7 +63,7 @@ class Table:
             try:
                 await self._open(wanted, opened)
                 states[wanted.name] = wanted
-            except MainspringError as failed:
+            except LOAD_FAILURES as failed:
                 failures.append(LoadFailure(wanted.name, wanted, str(failed)))
                 if wanted.name in self._states:
                     states[wanted.name] = self._states[wanted.name]
