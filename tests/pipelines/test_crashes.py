@@ -87,6 +87,26 @@ def test_another_worker_takes_over_when_the_lease_runs_out(
     assert pipelines.get(job.id).step("wait").attempt == 2
 
 
+def test_a_worker_that_hangs_loses_its_child_before_another_takes_over(
+    pipelines: Pipelines, start_worker: Start, tmp_path: Path
+) -> None:
+    job = pipelines.start(Pipeline("p", [step("wait", "wait_for_file")]), {"folder": str(tmp_path)})
+    hanging = start_worker("w1")
+    eventually(lambda: notes(tmp_path))
+    child = int(notes(tmp_path)[0].split()[1])
+    os.kill(hanging.process.pid, signal.SIGSTOP)
+    eventually(lambda: not lives(child), within_s=5)
+    start_worker("w2")
+    eventually(lambda: len(notes(tmp_path)) == 2)
+    os.kill(hanging.process.pid, signal.SIGCONT)
+    (tmp_path / "go").touch()
+    eventually(lambda: pipelines.get(job.id).status == "done")
+    again = pipelines.start(Pipeline("p", [step("a", "work"), step("b", "work")]), {"folder": str(tmp_path)})
+    eventually(lambda: pipelines.get(again.id).status == "done")
+    assert hanging.process.poll() is None
+    assert pipelines.get(job.id).step("wait").attempt == 2
+
+
 def test_a_killed_child_is_a_failed_attempt_not_a_lost_worker(
     pipelines: Pipelines, start_worker: Start, tmp_path: Path
 ) -> None:

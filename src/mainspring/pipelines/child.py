@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import signal
 import sys
 import threading
+import time
 import traceback
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -24,6 +26,7 @@ from mainspring.pipelines.context import StepContext
 from mainspring.pipelines.messages import (
     MAX_RESULT_BYTES,
     Failed,
+    Order,
     Progressed,
     RunStep,
     Succeeded,
@@ -44,20 +47,53 @@ def main(arguments: list[str]) -> int:
     for descriptor in (orders, answers):
         os.set_inheritable(descriptor, False)
     sys.path[:0] = arguments[2:]
-    waiting: queue.SimpleQueue[RunStep] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(orders, waiting), name="orders", daemon=True).start()
-    worker = _Runner(answers)
+    listener = _Listener(orders)
+    threading.Thread(target=listener.run, name="orders", daemon=True).start()
+    runner = _Runner(answers)
     while True:
-        worker.tell(worker.run(waiting.get()))
+        told = runner.run(listener.waiting.get())
+        listener.expires = None
+        runner.tell(told)
 
 
-def _listen(orders: int, waiting: queue.SimpleQueue[RunStep]) -> None:
-    while (frame := read_frame(orders)) is not None:
-        waiting.put(decode_order(frame))
-    # The worker is gone or wants no more. A step that runs must not go on without a lease, so nothing is unwound.
+class _Listener:
+    """Hears the worker, and ends this process when that is gone or the lease ran out: no step goes on without one."""
+
+    def __init__(self, orders: int) -> None:
+        self.waiting: queue.SimpleQueue[RunStep] = queue.SimpleQueue()
+        self.expires: float | None = None
+        self._orders = orders
+
+    def run(self) -> None:
+        while True:
+            expires = self.expires
+            left = None if expires is None else max(expires - time.monotonic(), 0.0)
+            ready, _, _ = select.select([self._orders], [], [], left)
+            if not ready:
+                # The worker hangs, or was stopped; by now another may run this step. A step that ended in between
+                # has cleared the time.
+                if self.expires == expires:
+                    _end("the lease ran out and the worker did not extend it")
+                continue
+            frame = read_frame(self._orders)
+            if frame is None:
+                _end("the worker is gone")
+            self._take(decode_order(frame))
+
+    def _take(self, order: Order) -> None:
+        if isinstance(order, RunStep):
+            self.expires = time.monotonic() + order.lease_s
+            self.waiting.put(order)
+        elif self.expires is not None:
+            self.expires = time.monotonic() + order.lease_s
+
+
+def _end(why: str) -> NoReturn:
+    """End at once, with everything that the step started: nothing is unwound."""
+    os.write(2, f"[child ended: {why}]\n".encode())
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(0)
+    os._exit(1)
 
 
 class _Runner:

@@ -36,6 +36,7 @@ class Leases:
             if not store.something_to_claim(connection, now):
                 return None
         with self.database.begin() as connection:
+            now = self.clock.now()
             row = store.next_claim(connection, now)
             if row is None:
                 return None
@@ -53,10 +54,10 @@ class Leases:
 
     def extend(self, lease: Lease, *, progress: str | None = None, fraction: float | None = None) -> None:
         """Keep the step for another `lease_s`, and say how far it is; raises StaleLease when it was lost."""
-        values: dict[str, Any] = {"lease_until": self.clock.now() + timedelta(seconds=self.lease_s)}
-        if progress is not None:
-            values |= {"progress": progress, "fraction": fraction}
+        values: dict[str, Any] = {} if progress is None else {"progress": progress, "fraction": fraction}
         with self.database.begin() as connection:
+            # Reckoned once the write lock is there, which may have taken a while.
+            values["lease_until"] = self.clock.now() + timedelta(seconds=self.lease_s)
             store.change_leased(connection, lease, values)
 
     def save_log(self, log: StepLog) -> None:

@@ -16,8 +16,11 @@ _LENGTH = struct.Struct("<I")
 MAX_RESULT_BYTES = 1 << 20
 
 
-class RunStep(msgspec.Struct, frozen=True, kw_only=True):
-    """Run this attempt of a step. ``platform`` is ``module:attribute`` of what opens the platform for ``home``."""
+class RunStep(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Run this attempt of a step. ``platform`` is ``module:attribute`` of what opens the platform for ``home``.
+
+    The child ends itself when the step has run for ``lease_s`` and no `KeepOn` came.
+    """
 
     job: str
     pipeline: str
@@ -29,6 +32,13 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     platform: str | None
     home: str
+    lease_s: float
+
+
+class KeepOn(msgspec.Struct, frozen=True, tag=True):
+    """The lease was extended: the step may run for this much longer from now."""
+
+    lease_s: float
 
 
 class Progressed(msgspec.Struct, frozen=True, tag=True):
@@ -54,9 +64,10 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     rss_bytes: int
 
 
+Order = RunStep | KeepOn
 Told = Progressed | Succeeded | Failed
 encode = msgspec.msgpack.Encoder().encode
-decode_order: Callable[[bytes], RunStep] = msgspec.msgpack.Decoder(RunStep).decode
+decode_order: Callable[[bytes], Order] = msgspec.msgpack.Decoder(Order).decode
 decode_told: Callable[[bytes], Told] = msgspec.msgpack.Decoder(Told).decode
 
 

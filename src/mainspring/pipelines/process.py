@@ -14,6 +14,8 @@ from contextlib import suppress
 from mainspring.pipelines.messages import (
     Failed,
     Frames,
+    KeepOn,
+    Order,
     Progressed,
     RunStep,
     Succeeded,
@@ -68,8 +70,7 @@ class Child:
         failed, and the child with it (`alive` tells). What *tick* raises comes through; then end the child.
         """
         deadline = time.monotonic() + timeout_s
-        with suppress(BrokenPipeError):  # It died while it was idle: that is seen below.
-            write_frame(self._orders, encode(order))
+        self._tell(order)
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -89,6 +90,14 @@ class Child:
                         return told
                     progress = told
             tick(progress)
+
+    def keep_on(self, lease_s: float) -> None:
+        """Let the step that runs go on for *lease_s* from now; otherwise its process ends when its lease does."""
+        self._tell(KeepOn(lease_s))
+
+    def _tell(self, order: Order) -> None:
+        with suppress(BrokenPipeError):  # It has died: `run` sees that.
+            write_frame(self._orders, encode(order))
 
     @property
     def alive(self) -> bool:

@@ -18,6 +18,7 @@ from mainspring.pipelines.process import Child
 
 _TICK_S = 0.2
 _OUTAGE_PAUSE_S = 1.0
+_SURE_SHARE = 0.9
 _log = logging.getLogger("mainspring.pipelines")
 
 
@@ -120,11 +121,11 @@ class _Held:
         self.drain_s = drain_s
         self.output = Output()
         self._saved = ""
+        self._child: Child | None = None
         self._progress: Progressed | None = None
         self._stop_at: float | None = None
-        now = time.monotonic()
-        self._until = now + leases.lease_s
-        self._beat_at = now + leases.lease_s / 3
+        self._until = self._beat_at = 0.0
+        self._extended()
 
     def work(self, worker: Worker) -> None:
         """Run the step and record the outcome; when the lease is lost, the child is ended and nothing recorded."""
@@ -151,8 +152,10 @@ class _Held:
             inputs=self.lease.inputs,
             platform=options.platform,
             home=options.home,
+            lease_s=_SURE_SHARE * self.leases.lease_s,
         )
-        told = worker.child().run(order, self.output, self._tick, timeout_s=step.timeout_s, tick_s=_TICK_S)
+        self._child = worker.child()
+        told = self._child.run(order, self.output, self._tick, timeout_s=step.timeout_s, tick_s=_TICK_S)
         worker.retire_when_large(told.rss_bytes)
         return told
 
@@ -179,8 +182,16 @@ class _Held:
                 raise StaleLease(f"lost the lease of step {self.lease.step.name}: {error}") from error
             self._beat_at = now + _OUTAGE_PAUSE_S
             return
-        self._until = now + self.leases.lease_s
-        self._beat_at = now + self.leases.lease_s / 3
+        self._extended()
+
+    def _extended(self) -> None:
+        # What is counted here begins a little later than in the database; so it must be shorter.
+        for_s = _SURE_SHARE * self.leases.lease_s
+        now = time.monotonic()
+        self._until = now + for_s
+        self._beat_at = now + for_s / 3
+        if self._child is not None:
+            self._child.keep_on(for_s)
 
     def _record_through_outages(self, told: Succeeded | Failed) -> None:
         while True:
