@@ -58,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Size at which the spool of a data worker refuses more, until the control plane has taken some in."""
     ingest_interval_s: float = 0.5
     """How often the control plane takes in what the data plane wrote."""
+    policy_interval_s: float = 15.0
+    """How often monitors, triggers and rollouts look at what came in; 0: only when they are asked to."""
     lease_s: float = 10.0
     """How long a job worker that gave no sign of life keeps its step."""
     drain_timeout_s: float = 10.0

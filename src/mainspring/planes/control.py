@@ -5,3 +5,98 @@ fires timers. When it is down the data plane serves on; when it comes back it go
 """
 
 from __future__ import annotations
+
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from mainspring.client.session import SERVICES
+from mainspring.core.errors import MainspringError, Unavailable
+from mainspring.core.settings import Settings, load_settings
+from mainspring.planes.background import Background
+from mainspring.planes.embedded import Platform
+from mainspring.protocols.native.app import application
+from mainspring.protocols.native.objects import object_routes
+from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.telemetry.logs import start_logs
+from mainspring.runtime.telemetry.metrics import Metrics
+
+logger = logging.getLogger("mainspring.control")
+
+
+class _CallMetrics:
+    """Counts and times the calls of the API by operation."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._total = metrics.counter("mainspring_control_calls_total", "Calls of the API.", "operation", "status")
+        self._seconds = metrics.histogram("mainspring_control_call_seconds", "Time of a call.", "operation")
+
+    def called(self, operation: str, status: int, seconds: float) -> None:
+        """Count one call."""
+        self._total.labels(operation, str(status)).add(1)
+        self._seconds.labels(operation).observe(seconds)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls that run. Raises what opening the platform raises."""
+    listener = _bind(settings.host, settings.port)
+    platform = Platform(settings)
+    metrics, threads = Metrics(), Threads(settings.control_threads)
+    background = Background(platform, metrics)
+    app = application(
+        [getattr(platform, name) for name in SERVICES],
+        threads,
+        max_body_bytes=settings.max_request_bytes,
+        extra=object_routes(platform.objects, threads, settings.max_upload_bytes),
+        metrics=metrics.render,
+        calls=_CallMetrics(metrics),
+    )
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=round(settings.drain_timeout_s),
+    )
+    background.start()
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        background.stop()
+        threads.close()
+        platform.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # The supervisor holds the port with the same option, so that nobody else takes it while this one restarts.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def main() -> int:
+    """Run the control plane; gives the exit status."""
+    try:
+        settings = load_settings().settings
+        start_logs("control", level=settings.log_level)
+        serve(settings)
+    except MainspringError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

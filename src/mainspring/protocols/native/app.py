@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mainspring.core.errors import Forbidden
 from mainspring.protocols.native.errors import error_response, http_exception, unexpected
 from mainspring.protocols.native.openapi import openapi
-from mainspring.protocols.native.routes import Threads, routes
+from mainspring.protocols.native.routes import Calls, Threads, routes
 
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 
@@ -29,6 +29,7 @@ def application(
     max_body_bytes: int,
     extra: Sequence[BaseRoute] = (),
     metrics: Callable[[], bytes] | None = None,
+    calls: Calls | None = None,
 ) -> ASGIApp:
     """Build the application. *extra* are routes written by hand (object bytes); they come first."""
     listed = list(services)
@@ -40,7 +41,7 @@ def application(
     if metrics is not None:
         own.append(Route("/metrics", _metrics(metrics)))
     app = Starlette(
-        routes=[*own, *extra, *routes(listed, threads, max_body_bytes)],
+        routes=[*own, *extra, *routes(listed, threads, max_body_bytes, calls)],
         exception_handlers={HTTPException: http_exception, Exception: unexpected},
     )
     return _OnlyLoopback(app)

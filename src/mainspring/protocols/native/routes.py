@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +19,7 @@ from mainspring.core.actor import acting_as
 from mainspring.core.errors import InvalidRequest, MainspringError, OverLimit, TooLarge
 from mainspring.core.operations import Argument, Operation, operations
 from mainspring.protocols.native.errors import error_response
+from mainspring.runtime.telemetry.trace import in_trace, new_trace, parse_traceparent
 
 
 class Threads:
@@ -43,17 +45,34 @@ class Threads:
         self._pool.shutdown(cancel_futures=True)
 
 
-def routes(services: Iterable[object], threads: Threads, max_body_bytes: int) -> list[Route]:
+class Calls(Protocol):
+    """Is told of every call that was carried out or refused."""
+
+    def called(self, operation: str, status: int, seconds: float) -> None: ...
+
+
+class Unobserved:
+    """Nobody wants to know."""
+
+    def called(self, operation: str, status: int, seconds: float) -> None:
+        """Do nothing."""
+
+
+def routes(
+    services: Iterable[object], threads: Threads, max_body_bytes: int, calls: Calls | None = None
+) -> list[Route]:
     """Give a route for each operation of each service; fixed paths come before those with arguments."""
+    observer = calls or Unobserved()
     pairs = [(service, op) for service in services for op in operations(type(service))]
     pairs.sort(key=lambda pair: [(part.startswith("{"), part) for part in pair[1].path.split("/")])
-    return [_route(service, op, threads, max_body_bytes) for service, op in pairs]
+    return [_route(service, op, threads, max_body_bytes, observer) for service, op in pairs]
 
 
-def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int) -> Route:
+def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int, calls: Calls) -> Route:
     call = getattr(service, op.name)
+    name = f"{type(service).__name__}.{op.name}"
 
-    async def endpoint(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         try:
             arguments = await _arguments(request, op, max_body_bytes)
             with acting_as(*_actor(request)):
@@ -64,7 +83,14 @@ def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int
         except ClientDisconnect:
             return Response(status_code=499)
 
-    return Route(op.path, endpoint, methods=[op.method], name=f"{type(service).__name__}.{op.name}")
+    async def endpoint(request: Request) -> Response:
+        started = time.perf_counter()
+        with in_trace(parse_traceparent(request.headers.get("traceparent")) or new_trace()):
+            response = await answer(request)
+        calls.called(name, response.status_code, time.perf_counter() - started)
+        return response
+
+    return Route(op.path, endpoint, methods=[op.method], name=name)
 
 
 def _actor(request: Request) -> tuple[str, str]:
