@@ -17,6 +17,8 @@ _MARKS = [  # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 ]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_TYPOGRAPHIC = frozenset("‘’“”–—…€°£©®™§·«»¿¡´ºª\u00a0½¼¾²³µ±")
+_ACCENTED_PAIR = re.compile("[\u00c0-\u00ff]{2}")
 _SAMPLE = 1 << 20
 
 
@@ -113,9 +115,16 @@ def _single_byte(data: bytes, offset: int) -> Decoded:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         raise InvalidData(f"{where}, nor is the file Windows-1252{remedy}", **facts) from None
-    strange = [c for c in text[:_SAMPLE] if c > "\x7f" and not c.isalpha()]
-    letters = [c for c in text[:_SAMPLE] if c > "\x7f" and c.isalpha()]
-    if _CONTROL.search(text[:_SAMPLE]) or len(strange) > 10 + 2 * len(letters):
+    if _CONTROL.search(text[:_SAMPLE]) or not _reads_like_western(text[:_SAMPLE]):
         raise InvalidData(f"{where}, and it does not read like text in Windows-1252{remedy}", **facts)
     warning = f"{where}: read as Windows-1252; if that is wrong, say the encoding with the option encoding"
     return Decoded(text.encode(), "cp1252", warning)
+
+
+def _reads_like_western(text: str) -> bool:
+    """Tell whether the characters beyond ASCII are those of Western languages, standing as these use them."""
+    beyond = [character for character in text if character > "\x7f"]
+    known = [character for character in beyond if "\u00c0" <= character <= "\u00ff" or character in _TYPOGRAPHIC]
+    # Cyrillic or Greek bytes are accented letters in Windows-1252, but whole words of them.
+    adjacent = len(_ACCENTED_PAIR.findall(text))
+    return len(known) >= 0.8 * len(beyond) and adjacent <= 0.2 * len(beyond)
