@@ -11,6 +11,7 @@ import onnxruntime
 
 from mainspring.core.errors import Corrupt, InvalidData
 from mainspring.registry.mlmodel import MLMODEL, MLmodel, mlflow_schema, read_mlmodel, write_onnx_folder
+from mainspring.registry.onnx_failures import ONNX_FAILURES
 from mainspring.registry.signature import (
     INFO_FILE,
     ColumnType,
@@ -113,7 +114,7 @@ def read_graph(file: Path) -> Signature:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError) as error:
+    except ONNX_FAILURES as error:
         raise InvalidData(f"this is no ONNX graph that can be run: {' '.join(str(error).split())[:300]}") from None
     inputs = [_field(node, "input") for node in session.get_inputs()]
     outputs = [_field(node, "output") for node in session.get_outputs() if node.type in _TYPES]

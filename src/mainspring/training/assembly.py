@@ -13,6 +13,7 @@ import polars as pl
 
 from mainspring.core.errors import Unsupported
 from mainspring.registry.mlmodel import write_onnx_folder, write_process_folder
+from mainspring.registry.onnx_failures import ONNX_FAILURES
 from mainspring.registry.quality import Array, Scores
 from mainspring.registry.sample import SAMPLE_FILE, Sample, encode_sample
 from mainspring.registry.signature import NULL_LONG, Field, ModelInfo, Signature
@@ -75,7 +76,7 @@ def prove(model: Model, graph: bytes, rows: pl.DataFrame) -> Proof:
     truth = score(model.fitted, run_preparation(asked, model.prepared))
     try:
         answers = run_graph(open_graph(graph), asked)
-    except (RuntimeError, ValueError) as error:
+    except ONNX_FAILURES as error:
         return Proof(proved=False, rows=count, tolerance=TOLERANCE, reason=f"the graph does not run: {error}")
     if model.classes is None:
         largest, differ = _largest(answers[0].ravel() / model.fitted.spread, truth.label / model.fitted.spread), 0
