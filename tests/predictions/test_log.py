@@ -80,13 +80,13 @@ def test_a_label_before_its_prediction_waits_for_it(log: PredictionLog, write: W
     write(label(late.id, "yes"), label("nobody", "no"))
     log.ingest()
     assert log.label_counts("churn").unmatched == 2
-    seen = log.last_mark("churn")
+    seen = log.last_mark()
     write(batch(late))
     log.ingest()
     counts = log.label_counts("churn")
     assert (counts.matched, counts.unmatched) == (1, 1)
     # It met its prediction after the mark that a reader had seen, so the reader will not miss it.
-    assert log.read("churn", met=(seen, log.last_mark("churn"))).rows["label"].to_list() == ['"yes"']
+    assert log.read("churn", met=(seen, log.last_mark())).rows["label"].to_list() == ['"yes"']
 
 
 def test_labels_are_joined_to_single_rows(log: PredictionLog, write: Write):
@@ -103,7 +103,7 @@ def test_a_reader_that_keeps_the_mark_sees_each_row_once(log: PredictionLog, wri
     for number in range(3):
         write(batch(item(id=f"{number:026d}")), worker=f"w{number}")
         log.ingest()
-        now = log.last_mark("churn")
+        now = log.last_mark()
         seen += log.read("churn", marks=(mark, now)).rows["prediction_id"].to_list()
         mark = now
     assert seen == [f"{number:026d}" for number in range(3)]

@@ -108,7 +108,7 @@ class Monitoring:
 
         Traffic from before this call is not checked again. Raises NotFound when the release has no reference.
         """
-        mark = self._log.last_mark(endpoint)
+        mark = self._log.last_mark()
         with self._database.begin() as connection:
             reference = store.latest_reference(connection, endpoint, release)
             if reference is None:

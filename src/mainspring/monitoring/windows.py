@@ -29,7 +29,10 @@ def by_rows(log: PredictionLog, reference: Reference, cursor: Cursor, size: int,
 
     Rows of the release only; an incomplete rest waits for more.
     """
-    bounds = (cursor.mark - 1, log.last_mark(reference.endpoint))
+    last_mark = log.last_mark()
+    if last_mark < cursor.mark:
+        return
+    bounds = (cursor.mark - 1, last_mark)
     logged = log.read(
         reference.endpoint,
         columns=reference.types or None,
@@ -37,6 +40,7 @@ def by_rows(log: PredictionLog, reference: Reference, cursor: Cursor, size: int,
         marks=None if labels else bounds,
         met=bounds if labels else None,
         answered=labels,
+        with_labels=labels,
     )
     marks = logged.rows["met" if labels else "mark"]
     begin = cursor.used
@@ -59,8 +63,9 @@ def by_time(log: PredictionLog, reference: Reference, cursor: Cursor, seconds: f
         reference.endpoint,
         columns=reference.types or None,
         release=reference.release,
-        marks=(cursor.mark - 1, log.last_mark(reference.endpoint)),
+        marks=(cursor.mark - 1, log.last_mark()),
         events=since,
+        with_labels=False,
     )
     moments = logged.rows.select(pl.coalesce("event_time", "at")).to_series()
     if moments.is_empty():

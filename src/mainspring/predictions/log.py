@@ -63,14 +63,16 @@ class PredictionLog:
         events: tuple[datetime, datetime] | None = None,
         answered: bool = False,
         labelled: bool = False,
+        with_labels: bool = True,
     ) -> Logged:
         """Give the predictions with start <= at < end, in the order of arrival, features decoded as *columns* says.
 
         *marks* keeps rows whose mark is greater than the first and at most the second, *met* the same for labels that
         met their prediction (these come in that order). *events* bounds the event time, or the arrival where there is
-        none; *answered* leaves out failed requests, *labelled* rows without a label.
+        none; *answered* leaves out failed requests, *labelled* rows without a label. Without
+        *with_labels* nothing is joined, and the columns of the label are not there.
         """
-        frame = self._joined(endpoint)
+        frame = self._joined(endpoint) if with_labels else self._log(endpoint)
         for column, bounds in (("mark", marks), ("met", met)):
             if bounds is not None:
                 frame = frame.filter(pl.col(column) > bounds[0], pl.col(column) <= bounds[1])
@@ -90,10 +92,10 @@ class PredictionLog:
         rows = frame.sort("mark" if met is None else "met", "at", "prediction_id").collect()
         return Logged(rows.drop("features"), feature_columns(rows["features"].to_list(), columns))
 
-    def last_mark(self, endpoint: str) -> int:
-        """Give the highest mark of the endpoint's predictions and labels; 0 when there are none."""
-        marks = [self._scan(f"{kind}/{endpoint}").select(pl.col("mark").max()) for kind in ("log", "labels")]
-        return max(int(frame.collect().item() or 0) for frame in marks)
+    def last_mark(self) -> int:
+        """Give the highest mark up to which every row can be read; later rows have greater ones. 0 at the beginning."""
+        with self._database.read() as connection:
+            return store.marks_taken(connection)
 
     def counts(self, endpoint: str, after: int = 0) -> tuple[int, int]:
         """Give how many predictions were answered after a mark, and how many got their first label after it."""
@@ -208,9 +210,10 @@ class PredictionLog:
         return self._scan(f"log/{check_name(endpoint, 'endpoint')}")
 
     def _scan(self, table: str) -> pl.LazyFrame:
-        if self._tables.exists(table):
+        try:
             return self._tables.scan(table)
-        return pl.LazyFrame(schema=LOG_SCHEMA if table.startswith("log/") else LABEL_SCHEMA)
+        except NotFound:
+            return pl.LazyFrame(schema=LOG_SCHEMA if table.startswith("log/") else LABEL_SCHEMA)
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:

@@ -39,7 +39,7 @@ log_marks = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-_MARK = "predictions"
+_GIVEN, _TAKEN = "given", "taken"
 
 
 def positions(connection: Connection) -> list[Position]:
@@ -49,7 +49,9 @@ def positions(connection: Connection) -> list[Position]:
 
 
 def set_position(connection: Connection, position: Position) -> None:
-    """Remember how far a writer was read."""
+    """Remember how far a writer was read, and that all rows of the marks given so far are in the tables."""
+    given = connection.execute(select(log_marks.c.number).where(log_marks.c.name == _GIVEN)).scalar_one_or_none()
+    upsert(connection, log_marks, {"name": _TAKEN, "number": given or 0}, keys=["name"])
     row = {
         "writer": position.writer,
         "segment": position.segment,
@@ -61,9 +63,15 @@ def set_position(connection: Connection, position: Position) -> None:
 
 def next_mark(connection: Connection) -> int:
     """Give a number greater than every one given before."""
-    upsert(connection, log_marks, {"name": _MARK, "number": 0}, keys=["name"], update=[])
-    bump = update(log_marks).where(log_marks.c.name == _MARK).values(number=log_marks.c.number + 1)
+    upsert(connection, log_marks, {"name": _GIVEN, "number": 0}, keys=["name"], update=[])
+    bump = update(log_marks).where(log_marks.c.name == _GIVEN).values(number=log_marks.c.number + 1)
     return int(connection.execute(bump.returning(log_marks.c.number)).scalar_one())
+
+
+def marks_taken(connection: Connection) -> int:
+    """Give the highest mark up to which all rows are in the tables."""
+    query = select(log_marks.c.number).where(log_marks.c.name == _TAKEN)
+    return int(connection.execute(query).scalar_one_or_none() or 0)
 
 
 def insert_damage(connection: Connection, damage: SpoolDamage) -> None:

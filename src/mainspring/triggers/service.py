@@ -96,7 +96,7 @@ class Triggers:
             last = next(iter(store.latest(connection, endpoint)), None)
         if (reason := self._busy(last) or self._hold(endpoint)) is not None:
             return Outcome(endpoint=endpoint, reason=reason)
-        mark = self._log.last_mark(endpoint)
+        mark = self._log.last_mark()
         release, situation = self._situation(endpoint, policy, last, now or self._clock.now())
         if (reason := cooling(policy, situation, last is not None)) is not None:
             return Outcome(endpoint=endpoint, reason=reason)
@@ -133,7 +133,7 @@ class Triggers:
             evidence=Evidence(reasons=[reason]),
             at=now or self._clock.now(),
             release=self._release(endpoint),
-            mark=self._log.last_mark(endpoint),
+            mark=self._log.last_mark(),
             report=next((report.id for report in self._monitoring.windows(endpoint, limit=1)), ""),
         )
         with self._database.begin() as connection:
