@@ -1,8 +1,7 @@
-"""A worker as a process: ``worker_process.py URL NAME LEASE_S IMPORT_PATH``; SIGTERM stops it."""
+"""A worker as a process: ``worker_process.py URL NAME LEASE_S IMPORT_PATH``; it runs until it is killed."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
@@ -11,7 +10,5 @@ from mainspring.pipelines.worker import Worker, WorkerOptions
 from mainspring.storage.sql.database import open_database
 
 url, name, lease_s, path = sys.argv[1:]
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
 options = WorkerOptions(import_paths=[path], poll_s=0.02, drain_s=0.5)
-Worker(Leases(open_database(url), lease_s=float(lease_s)), name, options).run(stop)
+Worker(Leases(open_database(url), lease_s=float(lease_s)), name, options).run(threading.Event())

@@ -29,10 +29,10 @@ class Pipelines:
 
     @operation("POST /jobs")
     def start(self, pipeline: Pipeline, parameters: dict[str, Any] | None = None, token: str | None = None) -> Job:
-        """Record a job, whose steps workers then run; returns at once.
+        """Record a job, whose steps workers then run.
 
-        A second call with the same *token* returns the first job and writes nothing. Raises InvalidRequest for a
-        pipeline that cannot run: unknown needs, a cycle, a name twice.
+        Returns at once. A second call with the same *token* returns the first job and writes nothing. Raises
+        InvalidRequest for a pipeline that cannot run: unknown needs, a cycle, a name twice.
         """
         check(pipeline)
         fresh = Job(
@@ -53,15 +53,19 @@ class Pipelines:
 
     @operation("GET /jobs/{job}")
     def get(self, job: str) -> Job:
-        """Get a job with its steps and their results; raises NotFound."""
+        """Get a job with its steps and their results.
+
+        Raises NotFound.
+        """
         with self.database.read() as connection:
             return store.find_job(connection, job)
 
     @operation("POST /jobs/{job}/cancel")
     def cancel(self, job: str) -> Job:
-        """Cancel a job: what has not ended is not run or recorded; a step that runs is stopped within some seconds.
+        """Cancel a job.
 
-        Cancelling twice changes nothing. Raises NotFound, and Conflict when the job has ended.
+        What has not ended is not run or recorded; a step that runs is stopped within some seconds. Cancelling twice
+        changes nothing. Raises NotFound, and Conflict when the job has ended.
         """
         with self.database.begin() as connection:
             status = store.lock_job(connection, job)
@@ -78,7 +82,10 @@ class Pipelines:
 
     @operation("POST /jobs/{job}/retry")
     def retry(self, job: str) -> Job:
-        """Let a failed or cancelled job go on; steps that are done stay done. Raises NotFound and Conflict."""
+        """Let a failed or cancelled job go on.
+
+        Steps that are done stay done. Raises NotFound, and Conflict when the job runs or is done.
+        """
         with self.database.begin() as connection:
             status = store.lock_job(connection, job)
             if status not in ("failed", "cancelled"):
@@ -91,7 +98,10 @@ class Pipelines:
 
     @operation("GET /jobs/{job}/logs")
     def logs(self, job: str, step: str | None = None) -> list[StepLog]:
-        """Read what the attempts of a job's steps wrote, with the traceback of those that failed; raises NotFound."""
+        """Read what the attempts of a job's steps wrote, with the traceback of those that failed.
+
+        Raises NotFound.
+        """
         with self.database.read() as connection:
             store.find_job(connection, job)
             return store.find_logs(connection, job, step)
@@ -104,7 +114,10 @@ class Pipelines:
         before: str | None = None,
         limit: int = 100,
     ) -> Jobs:
-        """List jobs, newest first, without the results of their steps; *before* is the id of a job to go on after."""
+        """List jobs, newest first, without the results of their steps.
+
+        *before* is the id that the last page ended with.
+        """
         if not 1 <= limit <= MAX_JOBS:
             raise InvalidRequest(f"limit is {limit}, expected 1 to {MAX_JOBS}", limit=limit)
         with self.database.read() as connection:

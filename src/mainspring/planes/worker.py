@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -34,19 +35,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", help="folder of everything that Mainspring keeps")
     parser.add_argument("--id", "--worker", dest="id", default="1", help="name of this worker among those that live")
     given = parser.parse_args(arguments)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     try:
-        run(load_settings({"home": given.home}).settings, given.id, stop)
+        run(load_settings({"home": given.home}).settings, given.id, _stopped_by_signals())
     except MainspringError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Give an event that SIGTERM and SIGINT set.
+
+    A handler must not set it itself: it may interrupt this very thread inside `Event.wait`, holding the event's lock.
+    """
+    stop = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave_it_to_the_pipe)
+
+    def listen() -> None:
+        os.read(reader, 1)
+        stop.set()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    return stop
+
+
+def _leave_it_to_the_pipe(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def run(settings: Settings, id: str, stop: threading.Event) -> None:

@@ -66,7 +66,10 @@ class Tracking:
 
     @operation("POST /experiments")
     def create_experiment(self, name: str, tags: dict[str, str] | None = None) -> Experiment:
-        """Create an experiment; raises AlreadyExists when there is one of this name."""
+        """Create an experiment.
+
+        Raises AlreadyExists when there is one of this name.
+        """
         check_texts(tags or {}, "tag")
         fresh = Experiment(new_id(), check_name(name, "experiment"), self.clock.now(), tags or {})
         with self.database.begin() as connection:
@@ -77,19 +80,28 @@ class Tracking:
 
     @operation("GET /experiments")
     def list_experiments(self, after: str = "", limit: int = 100) -> list[Experiment]:
-        """List experiments in the order of their names, beginning after the name *after*."""
+        """List experiments in the order of their names.
+
+        *after* is the name that the last page ended with.
+        """
         with self.database.read() as connection:
             return store.find_experiments(connection, after=after, limit=_bounded(limit))
 
     @operation("GET /experiments/{name}")
     def get_experiment(self, name: str) -> Experiment:
-        """Get an experiment by its name; raises NotFound."""
+        """Get an experiment by its name.
+
+        Raises NotFound.
+        """
         with self.database.read() as connection:
             return store.require_experiment(connection, name)
 
     @operation("POST /experiments/{name}/tags")
     def tag_experiment(self, name: str, tags: dict[str, str]) -> Experiment:
-        """Set tags of an experiment; raises NotFound."""
+        """Set tags of an experiment.
+
+        Raises NotFound.
+        """
         check_texts(tags, "tag")
         with self.database.begin() as connection:
             store.set_experiment_tags(connection, store.require_experiment(connection, name).id, tags)
@@ -109,11 +121,11 @@ class Tracking:
         run: str | None = None,
         token: str | None = None,
     ) -> Run:
-        """Start a run; the experiment is created when it does not exist.
+        """Start a run.
 
-        A second call with the same *token*, or the same id *run* (made by the caller with `new_id`, so that it can
-        log before this call got through), returns the first run and writes nothing. Raises NotFound for an unknown
-        *parent*.
+        The experiment is created when it does not exist. A second call with the same *token*, or the same id *run*
+        (made by the caller with `new_id`, so that it can log before this call got through), returns the first run and
+        writes nothing. Raises NotFound for an unknown *parent*.
         """
         check_batch([], params or {}, tags or {})
         check_name(experiment, "experiment")
@@ -139,7 +151,10 @@ class Tracking:
 
     @operation("GET /runs/{run}")
     def get_run(self, run: str) -> RunDetails:
-        """Get a run with its parameters, tags, dataset inputs and the latest point of each metric; raises NotFound."""
+        """Get a run with its parameters, tags, dataset inputs and the latest point of each metric.
+
+        Raises NotFound.
+        """
         with self.database.read() as connection:
             found = store.require_run(connection, run)
             return search_store.details_of(connection, [found], _PARTS)[0]
@@ -154,10 +169,11 @@ class Tracking:
         limit: int = 100,
         page: str | None = None,
     ) -> RunPage:
-        """Find runs, newest first unless *order_by* says otherwise, such as ``["metrics.auc desc"]``.
+        """Find runs, newest first.
 
-        *where* is a filter such as ``metrics.auc > 0.9 and tags.team = 'ads'``; *include* says what comes with each
-        run (default: everything); an empty list is fastest. Raises InvalidRequest for what cannot be read.
+        *order_by* sorts them otherwise: ``["metrics.auc desc"]``. *where* is a filter such as ``metrics.auc > 0.9 and
+        tags.team = 'ads'``; *include* says what comes with each run (default: everything); an empty list is fastest.
+        Raises InvalidRequest for what cannot be read.
         """
         condition = parse_filter(where)
         order = [parse_order(text) for text in order_by or []]
@@ -171,9 +187,10 @@ class Tracking:
 
     @operation("POST /runs/{run}/finish")
     def finish_run(self, run: str, status: RunEnd = "finished", ended: datetime | None = None) -> Run:
-        """End a run; ending it the same way again changes nothing.
+        """End a run.
 
-        Raises Conflict when the run ended another way, NotFound when there is none.
+        Ending it the same way again changes nothing. Raises Conflict when the run ended another way, NotFound when
+        there is none.
         """
         with store.writing(self.database, run) as connection:
             found = store.require_run(connection, run)
@@ -187,7 +204,10 @@ class Tracking:
 
     @operation("POST /runs/{run}/resume")
     def resume_run(self, run: str) -> Run:
-        """Let an ended run go on; one that is running stays as it is."""
+        """Let an ended run go on.
+
+        One that is running stays as it is. Raises NotFound.
+        """
         with store.writing(self.database, run) as connection:
             found = store.require_run(connection, run)
             if found.status == "running":
@@ -225,12 +245,18 @@ class Tracking:
 
     @operation("POST /runs/{run}/metrics")
     def log_metric(self, run: str, key: str, value: float, step: int = 0, at_us: int | None = None) -> None:
-        """Log one finite value of a metric, see `log_batch`; `client.logging.RunLogger` does it without waiting."""
+        """Log one finite value of a metric.
+
+        `log_batch` takes many, `client.logging.RunLogger` does not wait.
+        """
         self.log_batch(run, metrics=[Metric(key, value, step, at_us)])
 
     @operation("POST /runs/{run}/params")
     def log_params(self, run: str, params: dict[str, str]) -> None:
-        """Set parameters once and for all; raises Conflict when one has another value already."""
+        """Set parameters once and for all.
+
+        Raises Conflict when one has another value already.
+        """
         self.log_batch(run, params=params)
 
     @operation("POST /runs/{run}/tags")
@@ -240,14 +266,20 @@ class Tracking:
 
     @operation("DELETE /runs/{run}/tags/{key:path}")
     def delete_tag(self, run: str, key: str) -> None:
-        """Remove a tag; raises NotFound when the run has none of this key."""
+        """Remove a tag.
+
+        Raises NotFound when the run has none of this key.
+        """
         with store.writing(self.database, run) as connection:
             if not store.delete_tag(connection, run, key):
                 raise NotFound(f"run {run} has no tag {key!r}", run=run, key=key)
 
     @operation("GET /runs/{run}/metrics/{key:path}")
     def metric_history(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:
-        """Read the points of one metric in the order of (step, time, value); empty when it was never logged."""
+        """Read the points of one metric in the order of step, time and value.
+
+        There are none when it was never logged. Raises NotFound for an unknown run.
+        """
         after = None if page is None else paging.decode(page, tuple[int, int, int])
         with self.database.read() as connection:
             store.require_run(connection, run)
@@ -262,7 +294,10 @@ class Tracking:
 
     @operation("POST /runs/{run}/inputs")
     def log_input(self, run: str, dataset: str, context: str = "training") -> DatasetInput:
-        """Note that a run reads a dataset version; *dataset* is a ref with a version, such as ``dataset:trips@12``."""
+        """Note that a run reads a dataset version.
+
+        *dataset* is a ref with a version, such as ``dataset:trips@12``. Raises InvalidRequest for another, NotFound.
+        """
         ref = Ref.parse(dataset, kind="dataset")
         if ref.version is None:
             raise InvalidRequest(f"{dataset!r} may mean something else tomorrow: name a version, such as {ref}@1")
@@ -275,7 +310,7 @@ class Tracking:
 
     @operation("POST /runs/{run}/artifacts")
     def log_artifact(self, run: str, path: str, digest: str) -> Artifact:
-        """Let *path* of the run point to an object that is stored already, instead of what it pointed to.
+        """Let a path of the run point to an object that is stored already, instead of what it pointed to.
 
         Raises NotFound when there is no such object, Conflict when the path is a folder of another artifact or the
         other way round, InvalidRequest for a path that leaves its folder.
@@ -294,7 +329,10 @@ class Tracking:
 
     @operation("POST /runs/{run}/files")
     def put_artifact(self, run: str, path: str, data: bytes) -> Artifact:
-        """Store up to 8 MiB and log them as an artifact; raises TooLarge for more (upload them, `log_artifact`)."""
+        """Store up to 8 MiB and log them as an artifact.
+
+        Raises TooLarge for more: upload an object, then `log_artifact` its digest.
+        """
         if len(data) > MAX_INLINE_BYTES:
             raise TooLarge(f"{path!r} has {len(data)} bytes: upload it as an object, then log its digest", path=path)
         check_path(path)
@@ -307,14 +345,20 @@ class Tracking:
 
     @operation("GET /runs/{run}/artifacts")
     def list_artifacts(self, run: str, under: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Artifact]:
-        """List artifacts in the order of their paths: those in the folder *under*, beginning after the path *after*."""
+        """List artifacts in the order of their paths.
+
+        *under* narrows them to a folder; *after* is the path that the last page ended with.
+        """
         with self.database.read() as connection:
             store.require_run(connection, run)
             return store.find_artifacts(connection, run, under=under.strip("/"), after=after, limit=_bounded(limit))
 
     @operation("GET /runs/{run}/artifacts/{path:path}")
     def get_artifact(self, run: str, path: str) -> Artifact:
-        """Get an artifact by its path; raises NotFound."""
+        """Get what is known of an artifact.
+
+        Raises NotFound.
+        """
         with self.database.read() as connection:
             found = store.find_artifact(connection, run, path)
             if found is None:
@@ -324,7 +368,10 @@ class Tracking:
 
     @operation("GET /runs/{run}/files/{path:path}")
     def read_artifact(self, run: str, path: str) -> bytes:
-        """Read an artifact of up to 8 MiB; raises TooLarge for more (read the object of its digest), NotFound."""
+        """Read an artifact of up to 8 MiB.
+
+        Raises TooLarge for more (read the object of its digest) and NotFound.
+        """
         artifact = self.get_artifact(run, path)
         if artifact.size > MAX_INLINE_BYTES:
             raise TooLarge(f"{path!r} has {artifact.size} bytes: read object {artifact.digest}", digest=artifact.digest)
@@ -341,7 +388,10 @@ class Tracking:
 
     @operation("GET /runs/{run}/environment")
     def get_environment(self, run: str) -> Environment:
-        """Get where a run happened; raises NotFound when nobody noted it."""
+        """Get where a run happened.
+
+        Raises NotFound when nobody noted it.
+        """
         with self.database.read() as connection:
             store.require_run(connection, run)
             found = store.find_environment(connection, run)
@@ -351,7 +401,10 @@ class Tracking:
 
     @operation("PUT /runs/{run}/code")
     def record_code(self, run: str, code: SourceCode) -> Run:
-        """Note which code a run executes; the diff and untracked files become artifacts below ``code/``."""
+        """Note which code a run executes.
+
+        The diff and untracked files become artifacts below ``code/``.
+        """
         if code.diff:
             self.put_artifact(run, "code/diff.patch", code.diff)
         for file in code.untracked:
