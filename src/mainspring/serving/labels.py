@@ -30,7 +30,7 @@ def label_facts(endpoint: str, body: bytes) -> list[bytes]:
     """Read ``{"labels": [{"id": ..., "value": ...}]}`` into spool facts; raises InvalidRequest when it is not that."""
     try:
         given = _decode(body)
-    except msgspec.MsgspecError as malformed:
+    except (msgspec.MsgspecError, RecursionError) as malformed:
         raise InvalidRequest(
             f'the labels cannot be read: {malformed}; expected {{"labels": [{{"id": "...", "value": ...}}]}}'
         ) from None

@@ -234,6 +234,9 @@ def test_a_bad_row_among_good_ones_is_refused_alone(served: Worker) -> None:
         (b'{"inputs": [{"name": "X", "shape": ["a"], "datatype": "FP32", "data": []}]}', "inputs[0].shape[0]"),
         (b'{"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, NaN]}]}', "JSON"),
         (b'\xff\xfe{"inputs": []}', "is no inference request"),
+        (b'{"inputs": [{"name": "X", "shape": [1], "datatype": "FP32", "data": ' + b"[" * 100_000, "recursion"),
+        (b'{"inputs": [], "id": "\\ud800"}', "is no inference request"),
+        (b'{"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 1e400]}]}', "out of range"),
     ],
 )
 def test_a_malformed_request_is_a_400_that_says_why(served: Worker, body: bytes, words: str) -> None:

@@ -152,3 +152,16 @@ def test_the_short_check_is_for_matrices_only() -> None:
     assert MATRIX.floats("X", [2, 3], [1.0, 2.0, 3.0]) is None
     assert MATRIX.floats("Y", [1, 3], [1.0, 2.0, 3.0]) is None
     assert Layout(Signature([Field("a", "double")], [])).floats("a", [1, 1], [1.0]) is None
+
+
+def test_columns_of_different_lengths_never_feed_a_matrix() -> None:
+    with pytest.raises(InvalidRequest, match="different numbers of rows"):
+        MATRIX.columns({"p": [1.0], "q": [2.0, 3.0], "r": [4.0]})
+
+
+def test_data_nested_too_deep_are_refused() -> None:
+    data: Any = [1.0]
+    for _ in range(500):
+        data = [data]
+    with pytest.raises(InvalidRequest, match="more than 32 lists deep"):
+        MATRIX.tensors([Tensor("X", "FP32", [1, 3], data)])

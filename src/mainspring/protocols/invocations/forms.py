@@ -49,7 +49,7 @@ def read_json(body: bytes) -> tuple[Table, Parameters | None]:
     """Read a JSON body; raises InvalidRequest when it is none of the forms."""
     try:
         given = _decode(body)
-    except msgspec.MsgspecError as malformed:
+    except (msgspec.MsgspecError, RecursionError) as malformed:
         raise InvalidRequest(f"the body cannot be read: {malformed}; expected one of {', '.join(FORMS)}") from None
     found = [name for name in FORMS if getattr(given, name) is not None]
     if len(found) != 1:

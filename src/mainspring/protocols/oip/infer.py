@@ -195,7 +195,7 @@ class EndpointInference:
         if gate.waiting < gate.limit and not places.special and endpoint.common and request.method == b"POST":
             try:
                 parsed = decode_floats(request.body)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 parsed = None
             if parsed is not None and self._common(request, parsed, places.unit, started):
                 return
@@ -210,7 +210,9 @@ class EndpointInference:
         ask = Inference(request, started, unit.decode("utf-8", "replace") if unit else None, parsed.id)
         arm = endpoint.stable
         if endpoint.canary is not None:
-            arm = endpoint.route(unit or (parsed.id or ask.id).encode())
+            # Those who send it as a parameter, or the long way, are dealt by the same bytes.
+            key = ask.unit or parsed.id or ask.id
+            arm = endpoint.route(unit if unit and unit.isascii() else key.encode())
         if tensor.datatype not in _REAL:
             return False
         rows = arm.layout.floats(tensor.name, tensor.shape, tensor.data)
@@ -270,7 +272,7 @@ def _read(request: Request, arm: LoadedArm, max_bytes: int) -> tuple[FloatReques
     if arm.layout.matrix:
         try:
             return decode_floats(body), None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             # Not numbers alone, or not sound at all: the general reading tells which.
             pass
     return decode_request(body, None)

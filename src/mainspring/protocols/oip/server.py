@@ -140,7 +140,7 @@ class OpenInference:
     def _features(self, request: Request, view: str) -> None:
         try:
             asked = msgspec.json.decode(request.body, type=Keys)
-        except msgspec.MsgspecError as malformed:
+        except (msgspec.MsgspecError, RecursionError) as malformed:
             raise InvalidRequest(f'the keys cannot be read: {malformed}; expected {{"keys": ["...", ...]}}') from None
         _json(request, FeatureAnswer(view, self._table.features.read(view, asked.keys)))
 

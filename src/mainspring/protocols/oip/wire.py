@@ -89,7 +89,7 @@ def decode_request(body: bytes, header_bytes: int | None) -> tuple[AnyRequest, l
     json_part = body if header_bytes is None else body[:header_bytes]
     try:
         request = _decode_any(json_part)
-    except msgspec.MsgspecError as malformed:
+    except (msgspec.MsgspecError, RecursionError) as malformed:
         raise InvalidRequest(f"the request is no inference request: {malformed}") from None
     raw = memoryview(body)[len(json_part) :]
     tensors, at = [], 0

@@ -17,6 +17,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.registry.signature import Field, Signature
 from mainspring.serving.engine.datatypes import Datatype, datatype
 
+_DEEPEST = 32
 FLOAT32_MAX = 3.4028234663852886e38
 _WHOLE = {"long": 2**63, "integer": 2**31}
 
@@ -70,13 +71,13 @@ class Layout:
 
     def columns(self, columns: Mapping[str, list[Any]]) -> Rows:
         """Check values given by column name, as data frames and records have them."""
-        if self.matrix and self.names[0] not in columns:
-            return self.matrix_rows([list(row) for row in zip(*columns.values(), strict=True)])
-        self._same_names(columns)
         counts = {len(values) for values in columns.values()}
         if len(counts) > 1:
             told = ", ".join(f"{name!r} {len(values)}" for name, values in columns.items())
             raise InvalidRequest(f"the columns have different numbers of rows: {told}; expected the same of each")
+        if self.matrix and self.names[0] not in columns:
+            return self.matrix_rows([list(row) for row in zip(*columns.values(), strict=True)])
+        self._same_names(columns)
         rows = self._some(counts.pop())
         if any(field.shape is not None for field in self.fields):
             return self.tensors([_column_tensor(field, columns[field.name]) for field in self.fields])
@@ -215,11 +216,13 @@ def nested(name: str, data: Any) -> Tensor:
     return Tensor(name, kind, shape, flat)
 
 
-def _flat(data: Any) -> list[Any]:
+def _flat(data: Any, depth: int = 0) -> list[Any]:
+    if depth > _DEEPEST:
+        raise InvalidRequest(f"the data are nested more than {_DEEPEST} lists deep; expected a list for each dimension")
     found: list[Any] = []
     for value in data:
         if isinstance(value, list):
-            found.extend(_flat(value))
+            found.extend(_flat(value, depth + 1))
         else:
             found.append(value)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, pairwise
@@ -195,43 +196,44 @@ class ThreadLane:
 
     def __init__(self, run: Callable[[list[Ask]], list[Ask]], opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
         self._run, self._opened, self._loop = run, opened, loop
-        self._waiting: list[Ask] = []
-        self._busy = False
+        self._waiting: deque[Ask] = deque()
+        self._running = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     def submit(self, ask: Ask, rows: int, done: object) -> None:
         """Queue one request; the gate has seen to it that not too many wait."""
         self._opened.hold()
         self._waiting.append(ask)
-        if not self._busy:
-            self._next()
+        self._next()
 
     def _next(self) -> None:
-        batch, self._waiting = self._waiting[:MAX_BATCH_ROWS], self._waiting[MAX_BATCH_ROWS:]
-        self._busy = True
+        if self._running or not self._waiting:
+            return
+        batch = [self._waiting.popleft()]
+        rows = batch[0].rows.rows
+        while self._waiting and rows + self._waiting[0].rows.rows <= MAX_BATCH_ROWS:
+            batch.append(self._waiting.popleft())
+            rows += batch[-1].rows.rows
+        self._start(batch)
+
+    def _start(self, batch: list[Ask]) -> None:
+        self._running += 1
         self._thread.submit(self._run, batch).add_done_callback(
             lambda ran: self._loop.call_soon_threadsafe(self._finished, batch, ran)
         )
 
     def _finished(self, batch: list[Ask], ran: Future[list[Ask]]) -> None:
-        self._busy = False
+        self._running -= 1
         failed = ran.exception()
         if failed is not None and len(batch) > 1:
             # One bad item must not fail the others: each is tried by itself.
-            self._waiting[:0] = []
             for ask in batch:
-                self._alone(ask)
-        else:
-            for ask in batch:
-                self._opened.release()
-                ask.done(failed or ask)
-        if self._waiting and not self._busy:
-            self._next()
-
-    def _alone(self, ask: Ask) -> None:
-        self._thread.submit(self._run, [ask]).add_done_callback(
-            lambda ran: self._loop.call_soon_threadsafe(self._finished, [ask], ran)
-        )
+                self._start([ask])
+            return
+        for ask in batch:
+            self._opened.release()
+            ask.done(failed or ask)
+        self._next()
 
 
 class Endpoint:

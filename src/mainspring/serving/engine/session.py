@@ -31,13 +31,8 @@ _FAILURES: tuple[type[Exception], ...] = (
 )
 
 LOAD_FAILURES: tuple[type[Exception], ...] = (
-    MainspringError,
+    *(MainspringError, OSError, LookupError, TypeError, AttributeError, MemoryError),
     *_FAILURES,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    MemoryError,
 )
 """What the folder of a model can make of its opening, Mainspring's own errors among it."""
 
@@ -164,7 +159,8 @@ class OnnxSession:
         self.layout = Layout(self.signature, narrow)
         self.outputs = [_output(node) for node in self._session.get_outputs()]
         self._names = [output.name for output in self.outputs]
-        self._maps = [node.type.startswith("seq(") for node in self._session.get_outputs()]
+        self._maps = any(node.type.startswith("seq(") for node in self._session.get_outputs())
+        self._row_shape = (-1, *(self.layout.fields[0].shape or [])[1:]) if self.layout.fields else (-1,)
 
     def _match(self, file: Path) -> None:
         wanted = {field.name for field in self.signature.inputs}
@@ -180,7 +176,7 @@ class OnnxSession:
         Raises InvalidRequest when a number does not fit the graph, MainspringError when the graph fails.
         """
         feeds = self._matrix(parts) if self.layout.matrix else self._columns(parts)
-        return [_listed(found) for found in self._results(feeds)]
+        return [found.tolist() for found in self._results(feeds)]
 
     def predict(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Score whole columns, some thousand rows at a time."""
@@ -203,7 +199,10 @@ class OnnxSession:
             found = self._session.run(self._names, feeds)
         except _FAILURES as failed:
             raise MainspringError(f"the model failed on this input: {str(failed)[:400]}") from failed
-        return [_unmapped(value) if mapped else value for value, mapped in zip(found, self._maps, strict=True)]
+        if self._maps:
+            return [_unmapped(value) if isinstance(value, list) else value for value in found]
+        results: list[Any] = found
+        return results
 
     def _matrix(self, parts: Sequence[Rows]) -> dict[str, np.ndarray]:
         name = self.layout.names[0]
@@ -216,8 +215,7 @@ class OnnxSession:
         matrix = np.frombuffer(buffer, dtype=buffer.typecode)
         if not np.isfinite(matrix).all() and np.isinf(matrix).any():
             self._refuse_infinite(parts)
-        shape = parts[0].shape[0] if parts[0].shape else (-1, *(self.layout.fields[0].shape or [])[1:])
-        matrix = matrix.reshape(shape)
+        matrix = matrix.reshape(parts[0].shape[0] if parts[0].shape else self._row_shape)
         return {name: matrix.astype(self._dtypes[name], copy=False)}
 
     def _refuse_infinite(self, parts: Sequence[Rows]) -> None:
@@ -263,11 +261,6 @@ class OnnxSession:
 
 def _missing(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
-
-
-def _listed(found: Any) -> list[Any]:
-    listed: list[Any] = found.tolist()
-    return listed
 
 
 def _unmapped(maps: list[dict[Any, float]]) -> np.ndarray:
