@@ -243,6 +243,18 @@ def test_a_difference_counts_rows_by_key_and_names_what_changed(datasets: Datase
     assert (whole.added, whole.removed, whole.changed) == (11, 11, 0)
 
 
+def test_a_key_that_repeats_is_warned_of_and_not_expected_to_be_unique(datasets: Datasets) -> None:
+    version = datasets.import_frame("trips", pl.concat([trips(), trips(count=5)]), key="id")
+    assert version.imported.warnings == ["the key id is not unique: 5 of 105 rows repeat one"]
+    assert not [e for e in version.expectations if isinstance(e, UniqueKey)]
+
+
+def test_a_table_without_rows_keeps_its_types(datasets: Datasets) -> None:
+    assert datasets.import_frame("trips", trips().clear(), key="id").types["fare"] == "float64"
+    assert datasets.read("trips").equals(trips().clear())
+    assert datasets.import_frame("trips", trips(), mode="append").rows == 100
+
+
 def test_a_key_or_time_column_that_is_not_there_is_refused(datasets: Datasets) -> None:
     with pytest.raises(InvalidData, match="nobody"):
         datasets.import_frame("trips", trips(), key="nobody")

@@ -95,6 +95,18 @@ def test_a_value_older_than_the_maximum_age_is_missing(features: Features) -> No
     assert features.training_set(name, labels, time_column="when").frame["amount"].to_list() == [7.0, None]
 
 
+def test_a_last_value_ends_online_when_it_would_end_offline(features: Features) -> None:
+    name = define(features, ROWS, max_age="4h", features=[Feature("amount", "amount"), Feature("n", "amount", "count")])
+    features.materialise(name, 1, at(3))
+    reader, view = OnlineReader(features.kv), f"feature_view:{name}@1"
+    for hour in (3, 5.9, 6, 8):
+        labels = pl.DataFrame({"user": [2], "when": [at(hour)]}).with_columns(pl.col("when").cast(INSTANT))
+        offline = features.training_set(name, labels, time_column="when").frame["amount"].to_list()
+        (online,) = reader.read(view, [[2]], now_us=int(at(hour).timestamp() * 1e6))
+        assert [online.values["amount"]] == offline
+        assert online.values["n"] == 1
+
+
 def test_labels_that_have_a_feature_s_name_are_refused(features: Features) -> None:
     name = define(features, ROWS)
     labels = pl.DataFrame({"user": [1], "when": [START], "city": ["x"]}).with_columns(pl.col("when").cast(INSTANT))

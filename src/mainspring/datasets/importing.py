@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 import polars as pl
@@ -140,6 +141,8 @@ class Importer:
         """Make the version; raises InvalidData, QualityFailed, and Conflict when others keep importing at once."""
         with self._locks[plan.name]:
             for _ in range(_ATTEMPTS):
+                if done := self.replayed(plan):
+                    return done
                 parent = self._latest(plan.name)
                 draft = self._draft(plan, read, parent)
                 if done := self._same(draft):
@@ -153,16 +156,7 @@ class Importer:
             return self.store.latest(connection, name)
 
     def _draft(self, plan: Plan, read: Read, parent: DatasetVersion | None) -> _Draft:
-        added = read.frame
-        if ROW in added.columns:
-            raise InvalidData(f"a column cannot be called {ROW}: rename it", column=ROW)
-        if parent is not None:
-            added = fit(added, parent.types, plan.name, read.report.warnings, evolve=plan.evolve)
-        appends = plan.mode == "append" and parent is not None
-        content, whole = content_hash(added), added
-        if appends and parent is not None:
-            content = chained_hash(parent.content, content) if added.height else parent.content
-            whole = joined(self.rows(parent), added)
+        added, whole, content = self._shaped(plan, read, parent)
         key = plan.key if plan.key is not None else parent.key if parent else []
         time_column = plan.time_column or (parent.time_column if parent else None)
         _check_meaning(whole, key, time_column)
@@ -179,10 +173,24 @@ class Importer:
             key=key,
             time_column=time_column,
             expectations=wanted,
-            imported=read.report,
+            imported=_with_warning(read.report, known),
             profile=known,
             checks=checks,
         )
+
+    def _shaped(self, plan: Plan, read: Read, parent: DatasetVersion | None) -> tuple[pl.DataFrame, pl.DataFrame, str]:
+        """Give the new rows in the schema of the parent, all rows of the version, and its content hash."""
+        added = read.frame
+        if ROW in added.columns:
+            raise InvalidData(f"a column cannot be called {ROW}: rename it", column=ROW)
+        if parent is None:
+            return added, added, content_hash(added)
+        added = fit(added, parent.types, plan.name, read.report.warnings, evolve=plan.evolve)
+        content = content_hash(added)
+        if plan.mode == "replace":
+            return added, added, content
+        content = chained_hash(parent.content, content) if added.height else parent.content
+        return added, joined(self.rows(parent), added), content
 
     def _expectations(self, name: str) -> list[Expectation] | None:
         with self.database.read() as connection:
@@ -258,28 +266,13 @@ class Importer:
         with self.database.begin() as connection:
             self.store.ensure(connection, plan.name, now)
             self.store.lock(connection, plan.name)
+            if plan.token is not None and self.store.of_token(connection, plan.token):
+                return None
             latest = self.store.latest(connection, plan.name)
             if (latest and latest.version) != (draft.parent and draft.parent.version):
                 return None
-            version = DatasetVersion(
-                dataset=plan.name,
-                version=self.store.last_number(connection, plan.name) + 1,
-                status="quarantined" if draft.failed else "accepted",
-                mode=plan.mode,
-                parent=draft.parent.version if draft.parent else None,
-                rows=draft.whole.height,
-                columns=columns_of(draft.whole),
-                content=draft.content,
-                table=table,
-                table_version=table_version,
-                created=now,
-                source=plan.source,
-                key=draft.key,
-                time_column=draft.time_column,
-                expectations=draft.expectations,
-                report=report.id if report else None,
-                imported=draft.imported,
-            )
+            number = self.store.last_number(connection, plan.name) + 1
+            version = _version(draft, number, (table, table_version), now, report)
             self.store.insert(connection, version, draft.profile)
             if plan.token is not None:
                 self.store.note_token(connection, plan.token, plan.name, version.version)
@@ -303,6 +296,9 @@ class Importer:
             known = self.store.quarantined_like(connection, draft.plan.name, draft.content, parent)
         report = self._report(draft)
         if known is not None:
+            if draft.plan.token is not None:
+                with self.database.begin() as connection:
+                    self.store.note_token(connection, draft.plan.token, known.dataset, known.version)
             raise _refusal(known, msgspec.structs.replace(report, id=known.report or report.id, version=known.version))
         table = f"quarantine/{draft.plan.name}"
         table_version = self.tables.overwrite(table, _numbered(draft.whole, 0))
@@ -316,6 +312,14 @@ def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
     return frame.with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64) + first)
 
 
+def _with_warning(report: ImportReport, known: Profile) -> ImportReport:
+    repeated = known.rows - (known.key_distinct if known.key_distinct is not None else known.rows)
+    if not repeated:
+        return report
+    said = f"the key {', '.join(known.key)} is not unique: {repeated} of {known.rows} rows repeat one"
+    return msgspec.structs.replace(report, warnings=[*report.warnings, said])
+
+
 def _check_meaning(frame: pl.DataFrame, key: Sequence[str], time_column: str | None) -> None:
     wanted = [*key, *([time_column] if time_column else [])]
     if absent := [name for name in wanted if name not in frame.columns]:
@@ -324,6 +328,30 @@ def _check_meaning(frame: pl.DataFrame, key: Sequence[str], time_column: str | N
             f"{', '.join(frame.columns[:20])}{', ...' if frame.width > 20 else ''}",
             columns=absent,
         )
+
+
+def _version(
+    draft: _Draft, number: int, place: tuple[str, int], now: datetime, report: QualityReport | None
+) -> DatasetVersion:
+    return DatasetVersion(
+        dataset=draft.plan.name,
+        version=number,
+        status="quarantined" if draft.failed else "accepted",
+        mode=draft.plan.mode,
+        parent=draft.parent.version if draft.parent else None,
+        rows=draft.whole.height,
+        columns=columns_of(draft.whole),
+        content=draft.content,
+        table=place[0],
+        table_version=place[1],
+        created=now,
+        source=draft.plan.source,
+        key=draft.key,
+        time_column=draft.time_column,
+        expectations=draft.expectations,
+        report=report.id if report else None,
+        imported=draft.imported,
+    )
 
 
 def _created(version: DatasetVersion) -> DatasetVersionCreated:

@@ -189,7 +189,11 @@ class Datasets:
         Raises NotFound, and InvalidRequest for a column that is not there.
         """
         found = self.version(name, version) if version is not None else self.latest(name, at)
-        return self.importer.rows(found, columns)
+        return self.rows(found, columns)
+
+    def rows(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Give the rows of a version that was resolved before; as `read`."""
+        return self.importer.rows(version, columns)
 
     def scan(self, name: str, version: int | None = None) -> pl.LazyFrame:
         """Give the rows of a version lazily, in no particular order; raises NotFound."""
@@ -262,7 +266,7 @@ class Datasets:
         return report
 
     def _report(self, version: DatasetVersion, expectations: Sequence[Expectation]) -> QualityReport:
-        frame = self.importer.rows(version)
+        frame = self.rows(version)
         now = self.clock.now()
         checks = evaluate(frame, expectations, key=version.key, now=now, reference=self.importer.reference(version))
         return QualityReport(
@@ -294,4 +298,4 @@ class Datasets:
         """
         old, new = self.version(name, before), self.version(name, after)
         wanted = new.key if key is None else key
-        return diff(name, before, after, self.importer.rows(old), self.importer.rows(new), wanted)
+        return diff(name, before, after, self.rows(old), self.rows(new), wanted)

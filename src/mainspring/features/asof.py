@@ -55,7 +55,7 @@ def compute(view: FeatureView, history: pl.DataFrame, questions: pl.DataFrame, t
     left out; a question without one knows nothing. Raises InvalidData for columns that are missing or cannot be
     compared, and for an aggregate of something that is no number.
     """
-    spans = [_span(feature, view) for feature in view.features]
+    spans = [span_of(feature, view) for feature in view.features]
     events, asked = _prepared(view, history, questions, time_column)
     order = asked.with_row_index("\0row").sort(_GROUP, _TIME, nulls_last=True)
     timeline = _timeline(events, order, [span for span in spans if span is not None])
@@ -64,7 +64,7 @@ def compute(view: FeatureView, history: pl.DataFrame, questions: pl.DataFrame, t
     back = np.argsort(order.get_column("\0row").to_numpy())
     columns = []
     for feature, span in zip(view.features, spans, strict=True):
-        starts = timeline.starts() if span is None else timeline.places(timeline.instants - _us(span))
+        starts = timeline.starts() if span is None else timeline.places(timeline.instants - microseconds(span))
         starts = np.minimum(np.maximum(starts, timeline.starts()), ends)
         values = _aggregate(events.get_column(feature.column), feature, starts, ends)
         columns.append(values.gather(back).alias(feature.name))
@@ -72,12 +72,14 @@ def compute(view: FeatureView, history: pl.DataFrame, questions: pl.DataFrame, t
     return Computed(columns, newest.gather(back).alias("event_us"))
 
 
-def _span(feature: Feature, view: FeatureView) -> timedelta | None:
+def span_of(feature: Feature, view: FeatureView) -> timedelta | None:
+    """Give the length of the interval that a feature looks at; None when it has no beginning."""
     text = feature.window or view.max_age
     return None if text is None else parse_duration(text)
 
 
-def _us(span: timedelta) -> int:
+def microseconds(span: timedelta) -> int:
+    """Give a duration in whole microseconds."""
     return span // timedelta(microseconds=1)
 
 
@@ -130,7 +132,7 @@ def _timeline(events: pl.DataFrame, asked: pl.DataFrame, spans: Sequence[timedel
     instants = asked.get_column(_TIME).fill_null(0).to_numpy().astype(np.int64)
     groups = asked.get_column(_GROUP).fill_null(0).to_numpy().astype(np.int64)
     times = events.get_column(_TIME).to_numpy().astype(np.int64)
-    pool = np.unique(np.concatenate([times, instants, *(instants - _us(span) for span in {*spans})]))
+    pool = np.unique(np.concatenate([times, instants, *(instants - microseconds(span) for span in {*spans})]))
     places = events.get_column(_GROUP).to_numpy().astype(np.int64) * pool.size + np.searchsorted(pool, times)
     return _Timeline(places, pool, groups, instants)
 

@@ -19,11 +19,15 @@ class Lookup(Protocol):
 
 
 class StoredView(msgspec.Struct, frozen=True, array_like=True):
-    """What a reader must know of a materialised view: names, how old a last value may be, and the instant (us)."""
+    """What a reader must know of a materialised view: names, the age at which a last value ends, the instant (us).
+
+    ``ends_us`` has None for a feature that does not end by itself, which every aggregate over a window is.
+    """
 
     ref: str
     keys: list[str]
     features: list[str]
+    ends_us: list[int | None]
     as_of_us: int
 
 
@@ -36,7 +40,7 @@ class StoredRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The features of one key, by name; None of the key is unknown."""
+    """The features of one key, by name; None for a key that is unknown."""
 
     values: dict[str, Any] | None
     event_us: int | None
@@ -81,21 +85,26 @@ class OnlineReader:
         stored = self._kv.get_many([view_key(view)])[0]
         return None if stored is None else _view(stored)
 
-    def read(self, view: str, keys: Sequence[Sequence[Any]]) -> list[Found]:
+    def read(self, view: str, keys: Sequence[Sequence[Any]], now_us: int | None = None) -> list[Found]:
         """Give the features of each key, in the order of the keys, in one round trip to the store.
 
         A key is the list of its key columns' values. One that the latest materialisation did not write is unknown,
-        also when an earlier one did. Instants come as aware datetimes, dates as ISO text.
+        also when an earlier one did. Instants come as aware datetimes, dates as ISO text. With *now_us* (microseconds
+        since 1970), a last value that has come to its maximum age since the materialisation is missing.
         """
         head, *rows = self._kv.get_many([view_key(view), *(row_key(view, key) for key in keys)])
         if head is None:
             return [Found(None, None, None) for _ in keys]
         known = _view(head)
-        return [_found(known, row) for row in rows]
+        return [_found(known, row, now_us) for row in rows]
 
 
-def _found(view: StoredView, stored: bytes | None) -> Found:
+def _found(view: StoredView, stored: bytes | None, now_us: int | None) -> Found:
     row = None if stored is None else _row(stored)
     if row is None or row.as_of_us < view.as_of_us:
         return Found(None, None, None)
-    return Found(dict(zip(view.features, row.values, strict=True)), row.event_us, row.as_of_us)
+    values = dict(zip(view.features, row.values, strict=True))
+    if now_us is not None and row.event_us is not None:
+        age_us = now_us - row.event_us
+        values |= {name: None for name, end in zip(view.features, view.ends_us, strict=True) if end and age_us >= end}
+    return Found(values, row.event_us, row.as_of_us)

@@ -17,7 +17,7 @@ from mainspring.core.refs import Ref, check_name
 from mainspring.core.units import parse_duration
 from mainspring.datasets.model import DatasetVersion
 from mainspring.datasets.service import Datasets
-from mainspring.features.asof import compute
+from mainspring.features.asof import compute, microseconds, span_of
 from mainspring.features.events import FeaturesMaterialised, FeatureViewDefined
 from mainspring.features.model import Feature, FeatureView, Materialisation, OnlineRow
 from mainspring.features.online import OnlineReader, StoredRow, StoredView, encode_row, encode_view, row_key, view_key
@@ -133,7 +133,7 @@ class Features:
         InvalidData when columns are missing, cannot be compared, or would have the name of a feature.
         """
         found = self.resolve(view)
-        frame = self.datasets.importer.rows(self.datasets.resolve(labels)) if isinstance(labels, str) else labels
+        frame = self.datasets.rows(self.datasets.resolve(labels)) if isinstance(labels, str) else labels
         if taken := [f.name for f in found.features if f.name in frame.columns]:
             raise InvalidData(
                 f"the labels have columns with the names of features: {', '.join(taken)}; rename them", columns=taken
@@ -144,7 +144,7 @@ class Features:
 
     def _history(self, view: FeatureView, source: DatasetVersion) -> pl.DataFrame:
         names = dict.fromkeys([*view.keys, view.time_column, *(feature.column for feature in view.features)])
-        return self.datasets.importer.rows(source, [*names])
+        return self.datasets.rows(source, [*names])
 
     @operation("POST /feature-views/{name}/versions/{version}/materialisations")
     def materialise(self, name: str, version: int, until: datetime | None = None) -> Materialisation:
@@ -158,7 +158,7 @@ class Features:
         instant = until or self.clock.now()
         if instant.tzinfo is None:
             raise InvalidRequest("the instant has no time zone: write it like 2026-01-31T12:00:00Z")
-        as_of_us = (instant - _EPOCH) // timedelta(microseconds=1)
+        as_of_us = microseconds(instant - _EPOCH)
         stored = self.reader.view(view.ref)
         if stored is not None and stored.as_of_us > as_of_us:
             later = (_EPOCH + timedelta(microseconds=stored.as_of_us)).isoformat()
@@ -186,20 +186,29 @@ class Features:
         while batch := [*islice(items, _BATCH)]:
             self.kv.put_many(batch)
         names = [feature.name for feature in view.features]
-        self.kv.put_many([(view_key(view.ref), encode_view(StoredView(view.ref, view.keys, names, as_of_us)))])
+        head = StoredView(view.ref, view.keys, names, [_end(feature, view) for feature in view.features], as_of_us)
+        self.kv.put_many([(view_key(view.ref), encode_view(head))])
         return keys.height
 
     @operation("POST /feature-views/{name}/versions/{version}/online")
     def read_online(self, name: str, version: int, keys: Keys) -> Rows:
-        """Read the materialised features of keys, each the list of its key columns' values; raises NotFound."""
+        """Read the materialised features of keys, each the list of its key columns' values; raises NotFound.
+
+        A last value that has come to its maximum age is missing, also when it was not yet at the materialisation.
+        """
         view = self.version(name, version)
         if wrong := next((key for key in keys if len(key) != len(view.keys)), None):
             raise InvalidRequest(f"{wrong!r} is no key of {view.ref}: expected values of {', '.join(view.keys)}")
-        rows = self.reader.read(view.ref, keys)
+        rows = self.reader.read(view.ref, keys, microseconds(self.clock.now() - _EPOCH))
         return [
             OnlineRow(key, _plain(row.values), _instant(row.event_us), _instant(row.as_of_us))
             for key, row in zip(keys, rows, strict=True)
         ]
+
+
+def _end(feature: Feature, view: FeatureView) -> int | None:
+    span = span_of(feature, view) if feature.aggregate == "last" else None
+    return None if span is None else microseconds(span)
 
 
 def _items(view: FeatureView, frame: pl.DataFrame, as_of_us: int) -> Iterator[tuple[bytes, bytes]]:
