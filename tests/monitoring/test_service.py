@@ -2,10 +2,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from mainspring.core.errors import Conflict, InvalidData, NotFound
+from mainspring.monitoring.answers import logged_truth
 from mainspring.monitoring.learning import Scored
 from mainspring.monitoring.model import Budget, Reference, Settings, WindowReport, Windows
 from mainspring.monitoring.service import Monitoring
@@ -103,6 +105,21 @@ def test_refused_requests_are_drift_too(monitoring: Monitoring, log: PredictionL
     traffic.serve(150, refused=50)
     log.ingest()
     assert kinds(monitoring.advance("churn")) == {"refused"}
+
+
+def test_a_window_of_refusals_only_says_nothing_about_columns(
+    monitoring: Monitoring, log: PredictionLog, traffic: Traffic
+):
+    learn(monitoring, traffic)
+    traffic.serve(0, refused=200)
+    log.ingest()
+    (report,) = monitoring.advance("churn")
+    assert kinds([report]) == {"refused"}
+
+
+def test_a_label_that_is_no_number_does_not_stop_the_watch_of_a_regression():
+    truth = logged_truth(["1.5", '"soon"', "true", '"2"'], "regression", None)
+    assert np.isfinite(truth).tolist() == [True, False, False, True]
 
 
 def test_a_column_that_stopped_coming_raises_an_alarm(monitoring: Monitoring, log: PredictionLog, traffic: Traffic):

@@ -64,6 +64,7 @@ class Traffic:
             items.append(PredictionItem(new_id(), at_us, None, at_us, 500, 200, 1, kept, outputs))
             if labelled:
                 records.append(encode_fact(LabelFact("churn", items[-1].id, scored.truth[row], at_us)))
+        at_us = AT_US + self._seconds * 1_000_000
         for _ in range(refused):
             items.append(PredictionItem(new_id(), at_us, None, at_us, 100, 422, 1, [], [], "x is missing"))
         names = [name for name in frame.columns if name != drop]

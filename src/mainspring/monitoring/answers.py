@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,8 +52,11 @@ def truth_of(values: Sequence[Any], task: Task, classes: Sequence[str | int] | N
 
 
 def logged_truth(texts: Sequence[str], task: Task, classes: Sequence[str | int] | None) -> Array:
-    """Give the JSON labels of logged rows as the numbers or codes that metrics take."""
-    return truth_of([_decode(text) for text in texts], task, classes)
+    """Give the JSON labels of logged rows as codes, or as numbers: NaN for what is none."""
+    values = [_decode(text) for text in texts]
+    if task != "regression":
+        return codes(values, classes or [])
+    return np.array(pl.Series([str(value) for value in values]).cast(pl.Float64, strict=False).fill_null(math.nan))
 
 
 def prediction_column(scores: Scores, task: Task, classes: Sequence[str | int] | None) -> pl.Series:

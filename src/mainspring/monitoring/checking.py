@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from mainspring.monitoring.answers import logged_outputs, logged_truth, prediction_column, scores_of
@@ -33,10 +34,10 @@ def input_findings(
     share = per_column(alpha * INPUTS, len(tested))
     findings: list[Finding] = []
     for profile in reference.columns:
-        if profile.name not in features.columns:
+        if profile.name in features.columns:
+            findings += compare(profile, features[profile.name], effects, share, fewest)
+        elif features.height:
             findings.append(missing_column(profile))
-            continue
-        findings += compare(profile, features[profile.name], effects, share, fewest)
     if scores is not None and reference.predictions is not None and reference.task is not None:
         answers = prediction_column(scores, reference.task, reference.classes).drop_nulls()
         findings += _prediction_findings(reference.predictions, answers, effects.psi, alpha * INPUTS, fewest)
@@ -57,11 +58,17 @@ def input_findings(
 def label_findings(
     reference: Reference, rows: pl.DataFrame, before: Sequence[Performance], alpha: float
 ) -> tuple[list[Finding], Performance | None]:
-    """Test the quality on one window of logged rows with labels; *before* are the windows that came last."""
+    """Test the quality on one window of logged rows with labels; *before* are the windows that came last.
+
+    A label of a regression that is no number is left out.
+    """
     if reference.quality is None or reference.task is None:
         return [], None
-    scores = logged_scores(reference, rows)
     truth = logged_truth(rows["label"].to_list(), reference.task, reference.classes)
+    sound = np.isfinite(truth)
+    if not sound.any():
+        return [], None
+    truth, scores = truth[sound], logged_scores(reference, rows.filter(pl.Series(sound)))
     performance = performance_of(reference.quality, truth, scores)
     if performance is None:
         return [], None

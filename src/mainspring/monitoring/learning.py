@@ -45,9 +45,11 @@ def learn(
     """Learn what is normal; raises InvalidData for an empty frame, or answers that do not fit the task."""
     if frame.is_empty():
         raise InvalidData("a reference needs rows: the frame is empty; give the rows that the model was trained on")
-    watched = [field for field in info.signature.inputs if field.name in frame.columns]
+    columns_of_model = [field for field in info.signature.inputs if field.shape is None]
+    watched = [field for field in columns_of_model if field.name in frame.columns]
     names = [field.name for field in watched] or [name for name in frame.columns if name != info.target]
-    notes = [f"the frame has no column {f.name}" for f in info.signature.inputs if f.name not in frame.columns]
+    notes = [f"the frame has no column {f.name}" for f in columns_of_model if f.name not in frame.columns]
+    notes += [f"{f.name} is a tensor: not watched" for f in info.signature.inputs if f.shape is not None]
     columns = profile_frame(_as_logged(frame.select(names), watched), ordered=ordered, ignore=settings.ignore)
     predictions, quality = _outcome(info, scored, settings, ordered, notes)
     return Reference(
