@@ -6,14 +6,18 @@ import polars as pl
 import pytest
 
 from mainspring.core.errors import InvalidData, InvalidRequest, NotFound
+from mainspring.registry.gate_model import GatePolicy, Holdout
 from mainspring.registry.mlmodel import read_mlmodel
 from mainspring.registry.sample import decode_sample
+from mainspring.registry.service import Registry
 from mainspring.registry.signature import decode_info
 from mainspring.serving.engine.session import open_session
 from mainspring.storage.sql.journal import edges_up
 from mainspring.training.candidates import CANDIDATES, Candidate
+from mainspring.training.card import model_card
 from mainspring.training.service import Training
 from mainspring.training.split import RowRange
+from tests.registry.conftest import FolderScorer
 from tests.registry.mlflow_reader import open_with_mlflow, predict_with_mlflow
 from tests.training.conftest import START, Platform, table
 
@@ -210,34 +214,37 @@ def test_the_search_ends_when_its_budget_is_spent_before_the_first_trial(platfor
     assert len(platform.train(table(), trials=500, budget_s=1e-9).trials) == 1
 
 
-class LastSeen:
-    """A classifier that nobody knows how to put into ONNX."""
+def bayes(problem, parameters):
+    from sklearn.naive_bayes import GaussianNB
 
-    def fit(self, features, truth, sample_weight=None):
-        self.classes_, counts = np.unique(truth, return_counts=True)
-        self.share = counts / counts.sum()
-        return self
-
-    def predict_proba(self, features):
-        lean = 1 / (1 + np.exp(-np.nan_to_num(features[:, 0] - 10)))
-        return np.column_stack([1 - lean, lean])
+    return GaussianNB()
 
 
 def test_a_model_without_translation_is_pickled_and_served_in_a_process_of_its_own(platform):
-    odd = Candidate("odd", "trees", lambda problem, parameters: LastSeen(), lambda trial: {}, [{}])
-    platform.training.candidates = {"odd": odd}
+    platform.training.candidates = {"bayes": Candidate("bayes", "linear", bayes, lambda trial: {}, [{}])}
     result = platform.train(table())
     assert result.engine == "process"
-    assert "LastSeen" in result.proof.reason
+    assert "GaussianNB" in result.proof.reason
     folder = platform.folder_of(result)
     assert not (folder / "model.onnx").exists()
     assert "process" in decode_info((folder / "mainspring.json").read_bytes()).notes[-1]
     sample = decode_sample((folder / "sample.json").read_bytes())
-    model = open_with_mlflow(folder)
+    session = open_session(folder, trusted=True)
+    answers = session.predict(sample.columns)
+    session.close()
+    assert list(answers["label"]) == sample.expected["label"]
+    np.testing.assert_allclose(answers["probabilities"], sample.expected["probabilities"], atol=1e-9)
+
+
+def test_mlflow_opens_a_pickled_model(platform):
     import pandas
 
+    platform.training.candidates = {"bayes": Candidate("bayes", "linear", bayes, lambda trial: {}, [{}])}
+    folder = platform.folder_of(platform.train(table()))
+    sample = decode_sample((folder / "sample.json").read_bytes())
     moments = {name: pandas.to_datetime(sample.columns[name], unit="ms") for name in ("joined", "at")}
-    assert list(predict_with_mlflow(model, pandas.DataFrame({**sample.columns, **moments}))) == sample.expected["label"]
+    frame = pandas.DataFrame({**sample.columns, **moments})
+    assert list(predict_with_mlflow(open_with_mlflow(folder), frame)) == sample.expected["label"]
 
 
 def test_an_export_that_differs_is_not_served(platform, monkeypatch):
@@ -294,3 +301,20 @@ def test_results_are_kept_on_each_database(on_each_database):
     result = platform.train(table(rows=120), trials=1, token="x")
     assert platform.training.get(result.run) == result
     assert platform.training.train("dataset:people@1", "y", token="x") == result
+
+
+def test_a_trained_model_is_registered_as_it_is_and_passes_its_gates(platform):
+    frame = table(rows=800)
+    result = platform.train(frame, rows=RowRange(end=600))
+    registry = Registry(platform.database, platform.objects, FolderScorer(platform.objects, platform.folder / "open"))
+    version = registry.register(
+        "people", result.digest, run=result.run, dataset=result.dataset, card=model_card(result), trusted=True
+    )
+    assert version.digest == result.digest
+    later = frame[600:]
+    moments = {name: later[name].dt.timestamp("ms").to_list() for name in ("joined", "at")}
+    columns = {name: later[name].to_list() for name in result.columns} | moments
+    held = Holdout(columns=columns, truth=later["y"].to_list(), dataset=result.dataset)
+    report = registry.evaluate_gates("people", 1, held, policy=GatePolicy(protected=["member"], max_p99_ms=1000))
+    assert report.check("not_worse_than_baseline").low > 0
+    assert report.check("error_gap.member").value is not None

@@ -7,7 +7,7 @@ import time as clock_time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -37,6 +37,25 @@ from mainspring.training.split import RowRange
 from mainspring.training.table import LearningTable, ages_of, for_fit, for_search, read_table, splits_of
 
 _MANY_CELLS = 5_000_000
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """What the search found."""
+
+    best: Attempt
+    trials: list[Trial]
+    split: Literal["time", "random", "folds"]
+    validation: Estimate
+    baseline: float | None
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The model that was stored."""
+
+    digest: str
+    size_bytes: int
+    info: ModelInfo
+    proof: Proof
 
 
 class Training:
@@ -108,7 +127,9 @@ class Training:
         )
         problem = Problem(table.target.task, table.classes, table.metric, seed)
         with self._run(experiment, version.ref, table, seed, token) as run, self._threads(table):
-            result = self._train(run, version.ref, table, problem, trials, budget_s, start_from, began)
+            found = self._search(run, table, problem, trials, budget_s, start_from)
+            model = self._model(run, version.ref, table, problem, found)
+            result = _result(run, version.ref, table, problem, found, model, clock_time.perf_counter() - began)
             self._keep(result, token)
         return result
 
@@ -123,17 +144,15 @@ class Training:
 
     # The steps of a training
 
-    def _train(
+    def _search(
         self,
         run: Run,
-        dataset: str,
         table: LearningTable,
         problem: Problem,
         trials: int,
         budget_s: float,
         start_from: Parameters | None,
-        began: float,
-    ) -> TrainingResult:
+    ) -> _Found:
         small = for_search(table, problem.seed)
         how, splits = splits_of(small, problem.seed)
         ground = Ground(small.frame, small.columns, small.truth, splits, small.time)
@@ -149,38 +168,15 @@ class Training:
         assert best.scores is not None
         judged = ground.truth[ground.judged]
         validation = estimate(problem.metric, judged, best.scores, seed=problem.seed)
-        baseline = _baseline(problem, judged)
-        part = for_fit(table, self.candidates[best.candidate].max_rows, problem.seed)
-        model = self._refit(part, problem, best)
+        return _Found(best, tried, how, validation, _baseline(problem, judged))
+
+    def _model(self, run: Run, dataset: str, table: LearningTable, problem: Problem, found: _Found) -> _Made:
+        part = for_fit(table, self.candidates[found.best.candidate].max_rows, problem.seed)
+        model = self._refit(part, problem, found.best)
         graph, proof = self._export(model, part.frame, problem.seed)
-        info = _info(part, model, dataset, run, graph, proof, validation, baseline)
+        info = _info(part, model, dataset, run, graph, proof, found)
         digest, size = self._store(model, graph, info, part.frame, problem.seed, run)
-        return TrainingResult(
-            run=run.ref,
-            experiment=run.experiment,
-            dataset=dataset,
-            digest=digest,
-            engine=info.engine,
-            size_bytes=size,
-            task=problem.task,
-            target=table.target.name,
-            classes=table.target.classes,
-            metric=problem.metric,
-            higher_is_better=metric_named(problem.metric).higher_is_better,
-            validation=validation,
-            baseline=baseline,
-            split=how,
-            rows=len(table.truth),
-            rows_fitted=len(part.truth),
-            columns=[column.name for column in table.columns],
-            dropped=table.dropped,
-            warnings=table.warnings,
-            parameters=info.parameters,
-            trials=tried,
-            proof=proof,
-            seed=problem.seed,
-            seconds=round(clock_time.perf_counter() - began, 3),
-        )
+        return _Made(digest, size, info, proof)
 
     def _refit(self, part: LearningTable, problem: Problem, best: Attempt) -> Model:
         return refit(
@@ -292,10 +288,9 @@ def _info(
     run: Run,
     graph: bytes | None,
     proof: Proof,
-    validation: Estimate,
-    baseline: float | None,
+    found: _Found,
 ) -> ModelInfo:
-    found = {table.metric: validation.value, f"baseline.{table.metric}": baseline}
+    metrics = {table.metric: found.validation.value, f"baseline.{table.metric}": found.baseline}
     why = [] if graph is not None else [f"served in a process of its own: {proof.reason}"]
     return ModelInfo(
         signature=signature_of(model),
@@ -303,7 +298,7 @@ def _info(
         engine="process" if graph is None else "onnx",
         classes=table.target.classes,
         metric=table.metric,
-        metrics={name: value for name, value in found.items() if value is not None},
+        metrics={name: value for name, value in metrics.items() if value is not None},
         target=table.target.name,
         time=table.time,
         trained_on=[dataset, run.ref],
@@ -311,6 +306,37 @@ def _info(
         parameters={"candidate": model.fitted.candidate, **model.fitted.parameters},
         dropped=table.dropped,
         notes=[*table.warnings, *why],
+    )
+
+
+def _result(
+    run: Run, dataset: str, table: LearningTable, problem: Problem, found: _Found, made: _Made, seconds: float
+) -> TrainingResult:
+    return TrainingResult(
+        run=run.ref,
+        experiment=run.experiment,
+        dataset=dataset,
+        digest=made.digest,
+        engine=made.info.engine,
+        size_bytes=made.size_bytes,
+        task=problem.task,
+        target=table.target.name,
+        classes=table.target.classes,
+        metric=problem.metric,
+        higher_is_better=metric_named(problem.metric).higher_is_better,
+        validation=found.validation,
+        baseline=found.baseline,
+        split=found.split,
+        rows=len(table.truth),
+        rows_fitted=made.info.rows or 0,
+        columns=[column.name for column in table.columns],
+        dropped=table.dropped,
+        warnings=table.warnings,
+        parameters=made.info.parameters,
+        trials=found.trials,
+        proof=made.proof,
+        seed=problem.seed,
+        seconds=round(seconds, 3),
     )
 
 
