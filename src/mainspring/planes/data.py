@@ -56,6 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting_rows: int = MAX_WAITING_ROWS
     spool_max_bytes: int = 4 * 2**30
     drain_timeout_s: float = 10.0
+    log_level: str = "info"
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -190,10 +191,12 @@ async def run(options: Options) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one worker; gives the exit status: 0 after a drain, 1 when it could not start."""
-    start_logs("data")
+    options = _options(arguments)
+    start_logs("data", level=options.log_level)
+    # Requests make and drop thousands of small objects a second; none of them is part of a cycle.
     gc.set_threshold(20_000, 50, 50)
     try:
-        uvloop.run(run(_options(arguments)))
+        uvloop.run(run(options))
     except (MainspringError, OSError) as failed:
         print(f"the data worker cannot run: {failed}", file=sys.stderr)
         return 1

@@ -134,6 +134,7 @@ def _data_options(settings: Settings, home: Path, port: int, worker: str) -> lis
         "max-waiting-rows": settings.max_waiting_rows,
         "spool-max-bytes": settings.spool_max_bytes,
         "kv-url": settings.kv_url,
+        "log-level": settings.log_level,
         "drain-timeout-s": settings.drain_timeout_s,
     }
     return [part for name, value in options.items() for part in (f"--{name}", str(value))]

@@ -232,7 +232,7 @@ def test_a_bad_row_among_good_ones_is_refused_alone(served: Worker) -> None:
         (b'{"inputs": [{"name": "X", "shape": [1, 3], "data": [1, 2, 3]}]}', "datatype"),
         (b'{"inputs": [{"name": "X", "shape": [0, 3], "datatype": "FP32", "data": []}]}', "no rows"),
         (b'{"inputs": [{"name": "X", "shape": ["a"], "datatype": "FP32", "data": []}]}', "inputs[0].shape[0]"),
-        (b'{"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, NaN]}]}', "JSON"),
+        (b'{"inputs": [{"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, NaN]}]}', "send null"),
         (b'\xff\xfe{"inputs": []}', "is no inference request"),
         (b'{"inputs": [{"name": "X", "shape": [1], "datatype": "FP32", "data": ' + b"[" * 100_000, "recursion"),
         (b'{"inputs": [], "id": "\\ud800"}', "is no inference request"),

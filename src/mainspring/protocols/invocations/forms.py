@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.registry.signature import Field
+from mainspring.serving.engine.bodies import why_malformed
 from mainspring.serving.engine.checking import Layout, Rows, nested
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -50,7 +51,8 @@ def read_json(body: bytes) -> tuple[Table, Parameters | None]:
     try:
         given = _decode(body)
     except (msgspec.MsgspecError, RecursionError) as malformed:
-        raise InvalidRequest(f"the body cannot be read: {malformed}; expected one of {', '.join(FORMS)}") from None
+        told = why_malformed(malformed, body)
+        raise InvalidRequest(f"the body cannot be read: {told}; expected one of {', '.join(FORMS)}") from None
     found = [name for name in FORMS if getattr(given, name) is not None]
     if len(found) != 1:
         raise InvalidRequest(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.serving.engine.bodies import why_malformed
 from mainspring.serving.engine.checking import Tensor
 from mainspring.serving.engine.datatypes import datatype, from_bytes
 
@@ -90,7 +91,7 @@ def decode_request(body: bytes, header_bytes: int | None) -> tuple[AnyRequest, l
     try:
         request = _decode_any(json_part)
     except (msgspec.MsgspecError, RecursionError) as malformed:
-        raise InvalidRequest(f"the request is no inference request: {malformed}") from None
+        raise InvalidRequest(f"the request is no inference request: {why_malformed(malformed, json_part)}") from None
     raw = memoryview(body)[len(json_part) :]
     tensors, at = [], 0
     for given in request.inputs:

@@ -9,6 +9,12 @@ from mainspring.core.errors import InvalidRequest, TooLarge, Unsupported
 WORTH_BYTES = 8192
 
 
+def why_malformed(error: Exception, body: bytes) -> str:
+    """Tell why JSON could not be read, with the remedy for the number that JSON does not have."""
+    hint = "; NaN is no JSON: send null where a value is not known" if b"NaN" in body else ""
+    return f"{error}{hint}"
+
+
 def inflate(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     """Give the plain bytes of a ``gzip`` or ``deflate`` body.
 
