@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from onnx import TensorProto, helper
 
 from tests.serving import models
 from tests.serving.worker import Worker, until
@@ -264,6 +265,23 @@ def test_a_model_with_code_of_its_own_is_served_from_a_child(worker: Worker, tmp
     assert ask(2.0).json() == {"predictions": [3.0]}
     assert ask(55.0).json() == {"predictions": [0.0]}
     assert worker.stop() == 0
+
+
+def test_an_output_that_is_not_one_entry_a_row_is_an_error_not_a_mixed_answer(worker: Worker, tmp_path: Path) -> None:
+    folder = models._save(
+        tmp_path / "m",
+        [helper.make_node("ReduceSum", ["X"], ["total"], keepdims=0)],
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info("total", TensorProto.FLOAT, [])],
+        [],
+    )
+    worker.publish(models.state(models.endpoint(models.arm(folder))))
+    worker.start()
+    answer = worker.post("/v2/models/churn/infer", models.inference([[1, 2, 3], [4, 5, 6]]))
+    assert answer.status_code == 500
+    assert "'total' has not one entry for each of the 2 rows" in answer.json()["error"]
+    worker.stop()
+    assert [item.status for batch in worker.predictions() for item in batch.items] == [500]
 
 
 def test_the_child_of_a_model_ends_once_another_took_its_place(worker: Worker, tmp_path: Path) -> None:

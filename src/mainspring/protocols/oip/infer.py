@@ -25,7 +25,7 @@ from mainspring.serving.engine.datatypes import DATATYPES, to_bytes
 from mainspring.serving.engine.hot import UNIT_HEADERS, Ask, Endpoint, Gate, LoadedArm, unit_of
 
 _encode = msgspec.json.Encoder().encode
-# No name can hold it: where an answer of an arm differs from request to request.
+# Stands where the answers of an arm differ from request to request.
 _HOLE = "\x7f\x7f"
 _REAL = ("FP32", "FP64", "FP16")
 _SPECIAL = (b"content-encoding", b"inference-header-content-length")
@@ -132,7 +132,10 @@ class _Wire:
         hole = _HOLE.encode()
         self.template = whole.replace(b'"%b%b"' % (hole, hole), b"%b").replace(hole, b"%b")
         self.scalars = [len(output.shape) < 2 for output in arm.outputs]
-        self.short = all(len(output.shape) <= 2 and min(output.shape[1:], default=1) > 0 for output in arm.outputs)
+        told = (arm.endpoint, arm.state.release, *(output.name for output in arm.outputs))
+        self.short = not any(_HOLE[0] in text for text in told) and all(
+            len(output.shape) <= 2 and min(output.shape[1:], default=1) > 0 for output in arm.outputs
+        )
 
 
 def _wire_of(arm: LoadedArm) -> _Wire:

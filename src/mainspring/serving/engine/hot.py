@@ -77,7 +77,11 @@ class Ask:
         """Take the result of the model run: anything but an exception is an answer."""
         self.arm.gate.waiting -= self.rows.rows
         if not isinstance(result, BaseException):
-            self.answered()
+            try:
+                self.answered()
+            except (TypeError, ValueError, LookupError) as unwritable:
+                # The others of the batch still wait for their answers.
+                self.failed(MainspringError(f"the model's answer cannot be written: {unwritable}"))
             return
         error = result if isinstance(result, MainspringError) else MainspringError(f"the model failed: {result}")
         self.arm.refuse(self, error)
@@ -147,6 +151,12 @@ class LoadedArm:
     def _record(self, asks: list[Ask], outputs: list[list[Any]]) -> None:
         now, at_us = perf_counter_ns(), time_ns() // 1000
         rows = sum([ask.rows.rows for ask in asks])
+        for described, output in zip(self.outputs, outputs, strict=True):
+            if type(output) is not list or len(output) != rows:
+                raise MainspringError(
+                    f"the model's output {described.name!r} has not one entry for each of the {rows} rows; "
+                    "export the model with the rows as the first dimension of every output"
+                )
         items, latencies, total_us = [], self.meter.latencies, 0
         for ask, own in zip(asks, _shares(asks, rows, outputs), strict=True):
             ask.outputs = own
