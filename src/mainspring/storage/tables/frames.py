@@ -20,8 +20,9 @@ def storable(frame: pl.DataFrame) -> pl.DataFrame:
 
     A column of only nulls without a type stays as it is: see `new_table` and `fitting`.
     """
-    wanted = {name: _stored_type(name, kind) for name, kind in frame.schema.items()}
-    changed = [name for name, kind in wanted.items() if kind != frame.schema[name]]
+    schema = frame.schema  # a frame makes it anew each time, which is slow for thousands of columns
+    wanted = {name: _stored_type(name, kind) for name, kind in schema.items()}
+    changed = [name for name, kind in wanted.items() if kind != schema[name]]
     try:
         return frame.with_columns(pl.col(name).cast(wanted[name], strict=True) for name in changed)
     except pl.exceptions.InvalidOperationError as error:
@@ -37,13 +38,14 @@ def new_table(frame: pl.DataFrame) -> pl.DataFrame:
 
 def fitting(frame: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
     """Give a storable frame with the columns of the table, in its order; raises InvalidData, naming what differs."""
-    missing = [column for column in schema if column not in frame.schema]
-    unknown = [column for column in frame.schema if column not in schema]
+    actual = frame.schema
+    missing = [column for column in schema if column not in actual]
+    unknown = [column for column in actual if column not in schema]
     nulls = set(_untyped(frame))
     other = [
-        f"{column} is {frame.schema[column]} where the table has {kind}"
+        f"{column} is {actual[column]} where the table has {kind}"
         for column, kind in schema.items()
-        if column in frame.schema and column not in nulls and frame.schema[column] != kind
+        if column in actual and column not in nulls and actual[column] != kind
     ]
     if missing or unknown or other:
         said = [f"missing: {', '.join(missing)}"] if missing else []
