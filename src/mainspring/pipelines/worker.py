@@ -76,6 +76,7 @@ class Worker:
         lease = self.leases.claim(self.name)
         if lease is None:
             return False
+        _log.info("attempt %d of step %s of job %s", lease.attempt, lease.step.name, lease.job)
         _Held(self.leases, lease, stop or threading.Event(), self.options.drain_s).work(self)
         return True
 
@@ -137,7 +138,13 @@ class _Held:
             worker.close()
         except _Stopped:
             worker.close()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        try:
             self.leases.release(self.lease, self._so_far())
+        except MainspringError as error:  # Then the lease runs out by itself, or nobody wants the step any more.
+            _log.warning("step %s could not be given back: %s", self.lease.step.name, error)
 
     def _run(self, worker: Worker) -> Succeeded | Failed:
         step, options = self.lease.step, worker.options

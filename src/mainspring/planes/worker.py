@@ -8,7 +8,6 @@ and not even that when a worker with the same id is started again.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from mainspring.core.settings import Settings, load_settings
 from mainspring.pipelines.leases import Leases
 from mainspring.pipelines.worker import Worker, WorkerOptions
 from mainspring.planes.schema import migrate
+from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.storage.sql.database import open_database
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _leave_it_to_the_pipe(number: int, frame: FrameType | None) -> None:
 
 def run(settings: Settings, id: str, stop: threading.Event) -> None:
     """Run steps in this thread until *stop* is set. Raises SchemaTooNew and Unavailable at the start."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logs("worker", level=settings.log_level)
     home = Path(settings.home).absolute()
     database = open_database(settings.database_url or f"sqlite:///{home / 'mainspring.db'}")
     migrate(database)

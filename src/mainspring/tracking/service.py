@@ -129,6 +129,7 @@ class Tracking:
         """
         check_batch([], params or {}, tags or {})
         check_name(experiment, "experiment")
+        check_texts({"name": name or ""}, "run")
         now = self.clock.now()
         id = check_name(run or new_id(), "run")
         fresh = Run(id, name or f"run-{id[-6:].lower()}", experiment, "running", started or now, parent=parent)

@@ -88,6 +88,7 @@ def test_a_filter_means(text: str, meaning: object) -> None:
         "metrics.auc > 1)",
         "metrics.auc > 1; drop table runs",
         "metrics.auc > 'unclosed",
+        "tags.team = 'a\0'",
         "not " * 60 + "metrics.auc > 1",
         "(" * 60 + "metrics.auc > 1" + ")" * 60,
         "x" * 10_001,

@@ -97,6 +97,13 @@ def test_a_run_that_starts_between_two_pages_shifts_nothing(found: Tracking) -> 
     assert "".join(row.run.name for row in first.runs + second.runs) == "fedcba"
 
 
+def test_a_backslash_in_a_pattern_means_itself(found: Tracking) -> None:
+    found.create_run("churn", "g", params={"path": "C:\\data"})
+    assert names(found, "params.path like 'C:\\%'") == "g"
+    assert names(found, "params.path ilike 'c:\\D%'") == "g"
+    assert names(found, "params.path = 'C:\\data'") == "g"
+
+
 def test_experiments_narrow_a_search(found: Tracking) -> None:
     assert names(found, experiments=("fraud",)) == "f"
     assert names(found, experiments=("fraud", "churn")) == "fedcba"

@@ -103,6 +103,8 @@ def parse_filter(text: str) -> Filter:
     """Read a filter; an empty one is true of every run. Raises InvalidRequest that says where it went wrong."""
     if len(text) > _MAX_CHARS:
         raise InvalidRequest(f"the filter has {len(text)} characters, more than the {_MAX_CHARS} allowed")
+    if "\0" in text:
+        raise InvalidRequest("the filter holds a NUL character, which no key or value can have")
     reader = _Reader(text)
     if reader.at_end():
         return AllOf()

@@ -166,7 +166,8 @@ def _test(column: ColumnElement[Any], wanted: Comparison, dialect: str) -> Colum
     if wanted.operator == "in":
         return column.in_(values)
     if wanted.operator == "ilike":
-        return column.ilike(str(values[0]))
+        # Without an escape character, which only PostgreSQL would have by default.
+        return column.ilike(str(values[0]), escape=None if dialect == "sqlite" else "")
     if wanted.operator == "like":
         return _like(column, str(values[0]), dialect)
     found = _COMPARE[wanted.operator](column, values[0])
@@ -177,7 +178,7 @@ def _test(column: ColumnElement[Any], wanted: Comparison, dialect: str) -> Colum
 
 def _like(column: ColumnElement[Any], pattern: str, dialect: str) -> ColumnElement[bool]:
     if dialect != "sqlite":
-        return column.like(pattern)
+        return column.like(pattern, escape="")
     # LIKE ignores case on SQLite, GLOB does not.
     glob = "".join({"%": "*", "_": "?"}.get(c, f"[{c}]" if c in "*?[" else c) for c in pattern)
     return column.op("GLOB", is_comparison=True)(glob)
