@@ -60,7 +60,9 @@ def report(area: str, lines: list[Line]) -> bool:
         verdict = {True: "[green]held", False: "[bold red]MISSED", None: ""}[one.held]
         values = [_shown(value) for value in (one.peer_value, one.floor, one.goal)]
         table.add_row(one.work, _shown(one.ours), one.unit, one.peer or "", *values, verdict)
-    Console().print(table)
+    console = Console()
+    # Into a file or a pipe the table is as wide as it needs to be.
+    (console if console.is_terminal else Console(width=200)).print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{area}.json").write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=1) + b"\n")
     return all(one.held is not False for one in lines)

@@ -330,6 +330,15 @@ def test_two_workers_share_a_port(tmp_path: Path) -> None:
         two.kill()
 
 
+def test_a_worker_with_one_onnx_model_is_small(worker: Worker, tmp_path: Path) -> None:
+    worker.publish(models.state(models.endpoint(models.arm(models.class_model(tmp_path / "m")))))
+    worker.start()
+    with httpx.Client(base_url=worker.url, timeout=20) as client:
+        for _ in range(200):
+            client.post("/v2/models/churn/infer", json=models.inference([[1, 2, 3]]))
+    assert psutil.Process(worker.pid).memory_info().rss < 90 * 2**20
+
+
 def test_metrics_count_requests_by_endpoint_arm_and_status(worker: Worker, tmp_path: Path) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
