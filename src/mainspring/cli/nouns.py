@@ -36,7 +36,7 @@ rollout = ServiceGroup(
 )
 prediction = ServiceGroup(
     "prediction",
-    "mainspring.predictions.service:Predictions",
+    "mainspring.predictions.log:PredictionLog",
     "predictions",
     help="The log of predictions and the labels that were posted for them.",
 )

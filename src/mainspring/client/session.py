@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx2
 from mainspring.client.objects import RemoteObjects
 from mainspring.client.remote import remote
 from mainspring.core.actor import current_actor
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.events import Edge
 from mainspring.core.refs import Ref
 from mainspring.lineage.model import Direction, Trace
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mainspring.lineage.service import Lineage
     from mainspring.monitoring.service import Monitoring
     from mainspring.pipelines.service import Pipelines
-    from mainspring.predictions.service import Predictions
+    from mainspring.predictions.log import PredictionLog
     from mainspring.registry.model import ModelVersion
     from mainspring.registry.service import Registry
     from mainspring.releases.service import Releases
@@ -41,7 +42,7 @@ SERVICES = {
     "features": "mainspring.features.service:Features",
     "tracking": "mainspring.tracking.service:Tracking",
     "registry": "mainspring.registry.service:Registry",
-    "predictions": "mainspring.predictions.service:Predictions",
+    "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
     "pipelines": "mainspring.pipelines.service:Pipelines",
@@ -64,7 +65,7 @@ class Session:
     features: Features
     tracking: Tracking
     registry: Registry
-    predictions: Predictions
+    predictions: PredictionLog
     lineage: Lineage
     training: Training
     pipelines: Pipelines
@@ -111,10 +112,16 @@ class Session:
         parsed = Ref.parse(ref)
         if parsed.kind != "prediction":
             return self.lineage.trace(ref, direction, depth)
-        made_by = self.predictions.get(parsed.name)
-        first = Edge(made_by.release, "Predicted", ref)
-        above = self.lineage.trace(made_by.release, "up", depth)
+        made_by = self._release_of(parsed.name)
+        first = Edge(made_by, "Predicted", ref)
+        above = self.lineage.trace(made_by, "up", depth)
         return Trace(ref, "up", [first, *above.edges], above.cut)
+
+    def _release_of(self, prediction: str) -> str:
+        for endpoint in self.releases.list():
+            with contextlib.suppress(NotFound):
+                return self.predictions.prediction(endpoint.name, prediction).release
+        raise NotFound(f"no endpoint has logged a prediction {prediction}; the log follows the answers by some seconds")
 
     def close(self) -> None:
         """Let go of files and connections."""

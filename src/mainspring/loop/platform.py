@@ -18,6 +18,7 @@ import msgspec
 from mainspring.client.session import Session, connect
 from mainspring.core.errors import Unavailable
 from mainspring.core.settings import Settings
+from mainspring.runtime.guard import guarded
 from mainspring.runtime.home_lock import home_owner
 
 T = TypeVar("T")
@@ -119,7 +120,8 @@ class RunningPlatform:
         # The same ports as before, so that whoever talked to it goes on.
         for flag, url in (("--port", self.control), ("--data-port", self.data)):
             command += [flag, url.rpartition(":")[2] if url else "0"]
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **variables})
+        # Bound to this process: however the loop ends, what it started ends with it.
+        self._child = subprocess.Popen(guarded(command), stdout=subprocess.PIPE, env={**os.environ, **variables})
         line = _first_line(self._child)
         if not line:
             code = self._child.wait()

@@ -15,12 +15,13 @@ from mainspring.features.service import Features
 from mainspring.lineage.service import Lineage
 from mainspring.monitoring.service import Monitoring
 from mainspring.pipelines.service import Pipelines
-from mainspring.planes.adapters import ArmEvidence, ReleasableModels, ServedScorer
+from mainspring.planes.adapters import ReleasableModels, ServedScorer, hold_during
 from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
 from mainspring.registry.service import Registry
 from mainspring.releases.service import Releases
+from mainspring.rollouts.evidence import ArmEvidence
 from mainspring.rollouts.service import Rollouts
 from mainspring.runtime.home_lock import home_owner
 from mainspring.storage.kv.store import KeyValueStore, open_kv
@@ -67,6 +68,7 @@ class Platform(Session):
         releases = Releases(database, models=models, folders=self.folders, publisher=publisher, stages=models)
         pipelines = Pipelines(database)
         monitoring = Monitoring(database, predictions)
+        rollouts = Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, registry))
         return {
             "datasets": datasets,
             "features": Features(database, datasets, self.kv),
@@ -78,8 +80,8 @@ class Platform(Session):
             "pipelines": pipelines,
             "monitoring": monitoring,
             "releases": releases,
-            "rollouts": Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, registry)),
-            "triggers": Triggers(database, pipelines, monitoring, predictions),
+            "rollouts": rollouts,
+            "triggers": Triggers(database, pipelines, monitoring, predictions, hold=hold_during(rollouts)),
         }
 
     def _close_stores(self) -> None:
