@@ -147,3 +147,9 @@ def test_suggestions_stop_what_is_broken(column: str, spoilt: pl.Expr) -> None:
     bad = table(1000, 1).with_columns(spoilt.alias(column))
     failed = refused(bad, wanted)
     assert failed and all(column in said for said in failed)
+
+
+def test_suggestions_hold_for_the_data_that_they_come_from() -> None:
+    for frame, key in ((FRAME, ["id"]), (FRAME, ["id", "x"]), (FRAME.unique("id"), ["id"]), (table(500, 2), ["id"])):
+        wanted = suggest(profile(frame, key, "t" if "t" in frame.columns else None))
+        assert refused(frame, wanted) == []

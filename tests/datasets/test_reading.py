@@ -110,6 +110,7 @@ def test_every_kind_of_newline_ends_a_row(newline: str) -> None:
         (b"a,b,a\n1,2,3\n", "'a' .*columns 1 and 3"),
         (b"a, a \n1,2\n", "two columns are called 'a'"),
         (b"Key,key\n1,2\n", "upper and lower case"),
+        (b"*,b\n1,2\n", "several columns"),
         (b"a,b\n1,\x002\n", "zero"),
         (b"PAR1 nonsense", "not sound parquet"),
         (b"ARROW1 nonsense", "not sound arrow"),

@@ -249,6 +249,22 @@ def test_a_key_that_repeats_is_warned_of_and_not_expected_to_be_unique(datasets:
     assert not [e for e in version.expectations if isinstance(e, UniqueKey)]
 
 
+def test_columns_may_have_any_name(datasets: Datasets) -> None:
+    names = ["a b", "x,y;{}()=", "d.o.t", "naïve 東京", "q\"uo'te`", "sl/ash", "tab\tnew", "%41", "__index__"]
+    frame = pl.DataFrame({name: [1, 2, None] for name in names})
+    datasets.import_frame("names", frame, key=names[:2])
+    assert datasets.read("names").equals(frame)
+    datasets.import_frame("names", frame + 5, mode="append")
+    assert datasets.read("names").equals(pl.concat([frame, frame + 5]))
+    assert datasets.diff("names", 1, 2, key=[]).added == 3
+
+
+def test_thousands_of_columns_become_a_version(datasets: Datasets) -> None:
+    frame = pl.DataFrame({f"c{i}": [i, i + 1] for i in range(2000)})
+    assert len(datasets.import_frame("wide", frame).columns) == 2000
+    assert datasets.read("wide").equals(frame)
+
+
 def test_a_table_without_rows_keeps_its_types(datasets: Datasets) -> None:
     assert datasets.import_frame("trips", trips().clear(), key="id").types["fare"] == "float64"
     assert datasets.read("trips").equals(trips().clear())

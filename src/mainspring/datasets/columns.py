@@ -47,11 +47,13 @@ def columns_of(frame: pl.DataFrame) -> list[Column]:
 
 
 def check_column_names(names: Sequence[str]) -> None:
-    """Raise InvalidData, saying where, when a name stands twice, is empty, or differs from another only in case."""
+    """Raise InvalidData for a name that is empty, stands twice, differs only in case, or would stand for several."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:
             raise InvalidData(f"column {position} has no name: every column needs one", position=position)
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise InvalidData(f"a column cannot be called {name!r}: it would stand for several columns", column=name)
         if (first := seen.get(name)) is not None:
             raise InvalidData(
                 f"two columns are called {name!r} (columns {first} and {position}): rename one of them",

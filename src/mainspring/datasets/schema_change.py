@@ -64,7 +64,8 @@ def fit(
             "data, or accept the new schema with evolve=true",
             **msgspec.to_builtins(change),
         )
-    order = [*(column for column in before if column in done.columns), *change.added]
+    kept = set(done.columns)
+    order = [*(column for column in before if column in kept), *change.added]
     return done.select(order)
 
 

@@ -33,7 +33,8 @@ def suggest(profile: Profile) -> list[Expectation]:
     but for 2 % of the rows. The key stays unique, and there are at least a tenth as many rows.
     """
     found: list[Expectation] = [RowCount(low=max(1, profile.rows // 10))] if profile.rows else []
-    if profile.key and profile.key_distinct == profile.rows:
+    whole = not any(column.nulls for column in profile.columns if column.name in profile.key)
+    if profile.key and whole and profile.key_distinct == profile.rows:
         found.append(UniqueKey(columns=profile.key))
     for column in profile.columns:
         found += _of_column(column, profile)
