@@ -76,10 +76,16 @@ def fit(candidate: Candidate, problem: Problem, parameters: Parameters, learning
         if known.any():
             estimator.set_params(early_stopping=True, n_iter_no_change=10, tol=1e-5)
             more = {"X_val": learning.stop_features[known], "y_val": stop_truth[known]}
-    estimator.fit(learning.features, truth, sample_weight=learning.weights, **more)
+    estimator.fit(_without_empty(learning.features), truth, sample_weight=learning.weights, **more)
     if more:
         parameters = {**parameters, "trees": max(1, int(estimator.n_iter_))}
     return Fitted(candidate.name, parameters, estimator, problem, centre, spread)
+
+
+def _without_empty(features: Array) -> Array:
+    # scikit-learn cannot bin a feature that is missing in every row; a constant is as meaningless, and is never used.
+    empty = np.isnan(features).all(axis=0)
+    return np.where(empty, np.float32(0), features) if empty.any() else features
 
 
 def score(fitted: Fitted, features: Array) -> Scores:

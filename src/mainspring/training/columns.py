@@ -14,6 +14,7 @@ from mainspring.registry.signature import NULL_LONG, ColumnType, Field, Kind
 
 MAX_COLUMNS = 500
 _MIN_ROWS = 50
+_LARGEST = np.float32(1e30)
 _FREE_TEXT = 0.5
 _LIKE_AN_ID = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownum|row_number)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z0-9]I[Dd]$")
@@ -151,8 +152,8 @@ def _array(series: pl.Series, kind: Kind) -> Array:
         return series.cast(pl.Datetime("ms")).cast(pl.Int64).fill_null(NULL_LONG).to_numpy()
     with np.errstate(over="ignore"):
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float32)
-    # A number too large for 32 bits is as good as missing; the data plane refuses it as such.
-    return np.where(np.isfinite(numbers), numbers, np.float32(np.nan))
+    # Sums of numbers near the end of 32 bits overflow in the estimators; such a number is as good as missing.
+    return np.where(np.abs(numbers) < _LARGEST, numbers, np.float32(np.nan))
 
 
 def most_telling(frame: pl.DataFrame, columns: Sequence[Column], truth: Array, classes: int) -> list[Column]:

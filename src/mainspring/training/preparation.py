@@ -29,6 +29,7 @@ _PARTS = ("days", "hour", "month", "weekday", "day")
 _WAVES = {"hour": 24.0, "month": 12.0, "weekday": 7.0}
 _SPAN_DAYS = {"month": 400, "weekday": 14, "day": 62}
 _SMOOTHING = 20.0
+_LARGEST = 3e38
 _TREE_LEVELS, _LINEAR_LEVELS = 250, 50
 
 
@@ -80,7 +81,10 @@ def prepare(
     by the time the model is used.
     """
     levels = [_levels(frame[column.name], truth, classes, style) for column in columns if column.kind == "categorical"]
-    prepared = Preparation(style, list(columns), levels, _moments(frame, columns, style, time))
+    moments = _moments(frame, columns, style, time)
+    if not moments and all(column.kind == "datetime" for column in columns):
+        moments = [0]  # Dates that tell nothing are all there is, and a model needs a feature.
+    prepared = Preparation(style, list(columns), levels, moments)
     if style == "trees" or not _has_numbers(prepared):
         return prepared
     numbers = [column for column in columns if column.kind != "categorical"]
@@ -128,7 +132,7 @@ def _levels(series: pl.Series, truth: Array, classes: int, style: Style) -> Leve
         .sort(["rows", "level"], descending=[True, False])
     )
     most, fewest = (_TREE_LEVELS, max(3, len(series) // 5000)) if style == "trees" else (_LINEAR_LEVELS, 5)
-    kept = counted.head(most).filter(pl.col("rows") >= fewest)
+    kept = counted.head(most).filter((pl.col("rows") >= fewest) | (pl.int_range(pl.len()) == 0))
     values = kept["level"].to_list()
     seen = [level for level in counted["level"].to_list()[:_TREE_LEVELS] if level]
     if style == "linear":
@@ -199,8 +203,8 @@ def _scaling(numbers: Array) -> Scaling:
         factor = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(fill)), 1 / spread, 0.0)
     return Scaling(
         fill=fill.astype(np.float32),
-        low=(2 * low - high).astype(np.float32),
-        high=(2 * high - low).astype(np.float32),
+        low=np.clip(2 * low - high, -_LARGEST, _LARGEST).astype(np.float32),
+        high=np.clip(2 * high - low, -_LARGEST, _LARGEST).astype(np.float32),
         centre=filled.mean(axis=0).astype(np.float32),
         factor=factor.astype(np.float32),
         flagged=[int(place) for place in np.flatnonzero((share >= 0.01) & (share <= 0.99))],
