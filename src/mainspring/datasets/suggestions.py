@@ -28,8 +28,8 @@ def suggest(profile: Profile) -> list[Expectation]:
     """Suggest expectations for the versions after the one with this profile.
 
     Every column keeps its type. A share of missing values may grow by half and by 5 points (a key column may miss
-    nothing). Numbers stay within twice the span that was seen on either side, and do not fall below a zero that was
-    the minimum; identifiers, constants and columns in ascending order get no range. A few levels stay the only ones
+    nothing). Numbers stay within twice the span that was seen on either side, and do not fall below zero
+    where integers never did or zero was the minimum; identifiers, constants and columns in ascending order get no range. A few levels stay the only ones
     but for 2 % of the rows. The key stays unique, and there are at least a tenth as many rows.
     """
     found: list[Expectation] = [RowCount(low=max(1, profile.rows // 10))] if profile.rows else []
@@ -67,5 +67,6 @@ def _range(column: ColumnProfile, profile: Profile) -> Iterator[Expectation]:
     span = high - low
     if not math.isfinite(span):
         return
-    floor = low if low == 0 else low - 2 * span
+    counts = column.type in INTEGERS and low >= 0
+    floor = 0.0 if low == 0 or counts else low - 2 * span
     yield Between(column=column.name, low=floor, high=high + 2 * span)
