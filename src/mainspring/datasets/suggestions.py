@@ -27,10 +27,11 @@ _FEW_ROWS = 30
 def suggest(profile: Profile) -> list[Expectation]:
     """Suggest expectations for the versions after the one with this profile.
 
-    Every column keeps its type. A share of missing values may grow by half and by 5 points (a key column may miss
-    nothing). Numbers stay within twice the span that was seen on either side, and do not fall below zero
-    where integers never did or zero was the minimum; identifiers, constants and columns in ascending order get no range. A few levels stay the only ones
-    but for 2 % of the rows. The key stays unique, and there are at least a tenth as many rows.
+    Every column keeps its type. A share of missing values may grow by half and by 5 points (one of a key or time column
+    not at all). Numbers stay within twice the span that was seen on either side, and do not fall below zero where
+    integers never did or zero was the minimum; identifiers, constants and columns in ascending order get no range. A
+    few levels stay the only ones but for 2 % of the rows. A key that was unique stays so, and there are at least a
+    tenth as many rows.
     """
     found: list[Expectation] = [RowCount(low=max(1, profile.rows // 10))] if profile.rows else []
     whole = not any(column.nulls for column in profile.columns if column.name in profile.key)
