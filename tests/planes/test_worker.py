@@ -34,6 +34,16 @@ def step(name: str, function: str, **more: Any) -> Step:
     return Step(name=name, function=function, backoff_s=0.0, **more)
 
 
+def stopped(worker: subprocess.Popen[str]) -> int:
+    """The exit status after SIGTERM; a worker that does not stop shows where it is."""
+    worker.send_signal(signal.SIGTERM)
+    try:
+        return worker.wait(20)
+    except subprocess.TimeoutExpired:
+        worker.send_signal(signal.SIGABRT)
+        return worker.wait(20)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
@@ -53,7 +63,8 @@ def start(database_url: str, home: Path) -> Iterator[Start]:
     variables = {"MAINSPRING_DATABASE_URL": database_url, "MAINSPRING_LEASE_S": "60", "MAINSPRING_DRAIN_TIMEOUT_S": "0"}
 
     def begin(id: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mainspring.planes.worker", "--home", str(home), "--id", id]
+        command = [sys.executable, "-X", "faulthandler", "-m", "mainspring.planes.worker"]
+        command += ["--home", str(home), "--id", id]
         started.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, text=True))
         return started[-1]
 
@@ -70,8 +81,7 @@ def test_steps_use_the_platform_of_the_home(pipelines: Pipelines, start: Start, 
     found = pipelines.get(job.id)
     assert (found.status, found.error) == ("done", None)
     assert found.step("track").result
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert stopped(worker) == 0
 
 
 def test_a_stopped_worker_gives_its_step_back_at_once(pipelines: Pipelines, start: Start, tmp_path: Path) -> None:
@@ -79,8 +89,7 @@ def test_a_stopped_worker_gives_its_step_back_at_once(pipelines: Pipelines, star
     job = pipelines.start(Pipeline("p", [waiting]), {"folder": str(tmp_path)})
     worker = start("w1")
     eventually(lambda: notes(tmp_path), within_s=60)
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert stopped(worker) == 0
     assert pipelines.get(job.id).step("wait").state == "pending"
     assert not lives(int(notes(tmp_path)[0].split()[1]))
 

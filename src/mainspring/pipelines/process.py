@@ -28,6 +28,7 @@ from mainspring.runtime.guard import guarded
 
 Tick = Callable[[Progressed | None], None]
 _PIECE_BYTES = 1 << 16
+_END_WITHIN_S = 5.0
 _ENDED = os.WEXITED | os.WNOWAIT | os.WNOHANG
 
 
@@ -110,7 +111,9 @@ class Child:
         if self._process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
+            # It may hang in the kernel, on a disk that does not answer; there is nothing more to do about that.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_WITHIN_S)
 
     def close(self) -> None:
         """End it and give everything back."""
@@ -131,6 +134,8 @@ class Child:
         self.kill()
         self._listen(output)
         code = self._process.returncode
+        if code is None:
+            return _lost("the process of the step closed its pipes and cannot be ended")
         if code >= 0:
             return _lost(f"the step ended its process with exit status {code}")
         name = signal.Signals(-code).name
