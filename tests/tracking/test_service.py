@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -282,3 +283,42 @@ def test_the_end_of_a_run_is_an_event(tracking: Tracking) -> None:
     with tracking.database.read() as connection:
         event = latest_events(connection, ref=run.ref, kind="RunFinished")[0]
     assert event.body == {"run": run.ref, "status": "failed"}
+
+
+def in_threads(count: int, work: Callable[[int], object]) -> None:
+    barrier, failures = threading.Barrier(count), []
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            work(number)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_runs_that_start_at_the_same_time_share_a_new_experiment(tracking: Tracking) -> None:
+    in_threads(6, lambda number: tracking.create_run("churn", token=f"t{number}"))
+    assert len(tracking.list_experiments()) == 1
+    assert len(tracking.search_runs(["churn"]).runs) == 6
+
+
+def test_several_may_log_to_one_run_at_the_same_time(tracking: Tracking) -> None:
+    run = tracking.create_run("churn").id
+
+    def log(number: int) -> None:
+        for step in range(5):
+            metrics = [Metric(key, float(number), step, number) for key in ("loss", "auc")]
+            tracking.log_batch(run, metrics, {"p": "1"}, {f"t{number}": str(step)}, writer=f"w{number}", sequence=step)
+
+    in_threads(4, log)
+    details = tracking.get_run(run)
+    assert details.metrics["loss"] == Metric("loss", 3.0, 4, 3)
+    assert details.tags == {f"t{number}": "4" for number in range(4)}
+    assert len(tracking.metric_history(run, "auc").steps) == 20
