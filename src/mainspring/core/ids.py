@@ -12,29 +12,38 @@ import time
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _lock = threading.Lock()
+_TAIL_BITS = 20
+_LAST_TAIL = 2**_TAIL_BITS - 1
 _last_ms = 0
-_random = 0
-_head_value = -1
+_high = 0
 _head = ""
+_tail = 0
 
 
 def new_id() -> str:
     """Give a new id of 26 characters, greater than every one given before by this process."""
-    global _last_ms, _random, _head_value, _head
+    global _tail
     now_ms = time.time_ns() // 1_000_000
     with _lock:
-        if now_ms > _last_ms:
-            _last_ms = now_ms
-            # The top bit stays clear so that counting up within one millisecond cannot overflow 80 bits.
-            _random = int.from_bytes(os.urandom(10), "big") >> 1
-        else:
-            _random += 1
-        value = (_last_ms << 80) | _random
         # Ids of one millisecond differ in their last letters only: the others are spelled once.
-        if value >> 20 != _head_value:
-            _head_value = value >> 20
-            _head = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, 10, -10)])
-        return _head + _PAIRS[(value >> 10) & 1023] + _PAIRS[value & 1023]
+        if now_ms > _last_ms or _tail == _LAST_TAIL:
+            _begin(now_ms)
+        else:
+            _tail += 1
+        return _head + _PAIRS[_tail >> 10] + _PAIRS[_tail & 1023]
+
+
+def _begin(now_ms: int) -> None:
+    global _last_ms, _high, _head, _tail
+    if now_ms > _last_ms:
+        _last_ms = now_ms
+        # The top bit stays clear so that counting up within one millisecond cannot overflow 80 bits.
+        chance = int.from_bytes(os.urandom(10), "big") >> 1
+        _high, _tail = chance >> _TAIL_BITS, chance & _LAST_TAIL
+    else:
+        _high, _tail = _high + 1, 0
+    value = (_last_ms << 60) | _high
+    _head = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(100, -1, -10)])
 
 
 def _forget() -> None:

@@ -92,6 +92,11 @@ class Batcher(Generic[Item, Result]):
         waiting, room, abandoned = self._waiting, self._max_batch_rows, self._abandoned
         items: list[Item] = []
         dones: list[Callable[[Result | Exception], None]] = []
+        if self._rows <= room and abandoned is None:
+            items, dones = [one[0] for one in waiting], [one[2] for one in waiting]
+            waiting.clear()
+            self._rows = 0
+            return items, dones
         while waiting and (waiting[0][1] <= room or not items):
             item, rows, done = waiting.popleft()
             self._rows -= rows

@@ -188,45 +188,45 @@ class EndpointInference:
     def __init__(self, endpoint: Endpoint, gate: Gate, max_bytes: int) -> None:
         self._endpoint, self._gate, self._max_bytes = endpoint, gate, max_bytes
 
-    def __call__(self, request: Request) -> None:
+    def take(self, request: Request) -> None:
         """Take one request."""
-        gate, endpoint = self._gate, self._endpoint
         started = perf_counter_ns()
-        fields = request.fields
+        gate, endpoint, fields = self._gate, self._endpoint, request.fields
         names = tuple(fields[::2])
         places = _places.get(names) or _places_of(names)
-        if gate.waiting < gate.limit and not places.special and endpoint.common and request.method == b"POST":
-            try:
-                parsed = decode_floats(request.body)
-            except (msgspec.MsgspecError, RecursionError):
-                parsed = None
-            if parsed is not None and self._common(request, parsed, places.unit, started):
-                return
-        infer(request, endpoint, gate, self._max_bytes)
-
-    def _common(self, request: Request, parsed: FloatRequest, at: int, started: int) -> bool:
-        inputs = parsed.inputs
-        if len(inputs) != 1 or parsed.parameters is not None or parsed.outputs is not None:
-            return False
-        endpoint, tensor = self._endpoint, inputs[0]
-        unit = request.fields[at].strip() if at >= 0 else b""
+        if places.special or not endpoint.common or gate.waiting >= gate.limit or request.method != b"POST":
+            infer(request, endpoint, gate, self._max_bytes)
+            return
+        try:
+            parsed = decode_floats(request.body)
+        except (msgspec.MsgspecError, RecursionError):
+            infer(request, endpoint, gate, self._max_bytes)
+            return
+        unit = fields[places.unit].strip() if places.unit >= 0 else b""
         ask = Inference(request, started, unit.decode("utf-8", "replace") if unit else None, parsed.id)
         arm = endpoint.stable
         if endpoint.canary is not None:
             # Those who send it as a parameter, or the long way, are dealt by the same bytes.
-            key = ask.unit or parsed.id or ask.id
-            arm = endpoint.route(unit if unit and unit.isascii() else key.encode())
-        if tensor.datatype not in _REAL:
-            return False
-        rows = arm.layout.floats(tensor.name, tensor.shape, tensor.data)
+            arm = endpoint.route(unit if unit and unit.isascii() else (ask.unit or parsed.id or ask.id).encode())
+        rows = _common(parsed, arm)
         if rows is None:
-            return False
+            infer(request, endpoint, gate, self._max_bytes)
+            return
         ask.arm = arm
         try:
             arm.submit(ask, rows)
         except MainspringError as refused:
             arm.refuse(ask, refused)
-        return True
+
+
+def _common(parsed: FloatRequest, arm: LoadedArm) -> Rows | None:
+    inputs = parsed.inputs
+    if len(inputs) != 1 or parsed.parameters is not None or parsed.outputs is not None:
+        return None
+    tensor = inputs[0]
+    if tensor.datatype not in _REAL:
+        return None
+    return arm.layout.floats(tensor.name, tensor.shape, tensor.data)
 
 
 def infer(request: Request, endpoint: Endpoint, gate: Gate, max_bytes: int, version: str | None = None) -> None:

@@ -65,7 +65,7 @@ class OpenInference:
     def _prepare(self) -> None:
         gate, limit = self._table.gate, self._max_bytes
         self.paths = {
-            b"/v2/models/%b/infer" % name.encode(): EndpointInference(endpoint, gate, limit)
+            b"/v2/models/%b/infer" % name.encode(): EndpointInference(endpoint, gate, limit).take
             for name, endpoint in self._table.endpoints.items()
         }
 

@@ -1,6 +1,6 @@
 """Assign a unit (a user, an account) to the stable or the canary arm of an endpoint, the same way every time.
 
-The unit's place is a keyed hash of it in [0, 1); the canary takes the units below its share. So a share that grows
+The unit's place is a salted hash of it in [0, 1); the canary takes the units below its share. So a share that grows
 only adds units to the canary and never moves one back, on every worker alike and with nothing stored.
 """
 
@@ -15,8 +15,8 @@ class Split:
     """The sticky assignment of one rollout."""
 
     def __init__(self, salt: str, share: float) -> None:
-        # A key shorter than a block costs one block of hashing; done once here, copied for each unit.
-        self._keyed = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(salt.encode(), digest_size=32).digest())
+        # Salt and unit share one block of the hash, so a unit costs one compression; the salt is taken in once.
+        self._salted = hashlib.blake2b(hashlib.blake2b(salt.encode(), digest_size=32).digest(), digest_size=8)
         taken = round(min(1.0, max(0.0, share)) * _SPACE)
         self._everyone = taken == _SPACE
         self._threshold = (taken % _SPACE).to_bytes(8, "big")
@@ -31,6 +31,6 @@ class Split:
 
     def _hash(self, unit: bytes) -> bytes:
         # Eight bytes, the first the highest: they compare as the number does.
-        hashed = self._keyed.copy()
+        hashed = self._salted.copy()
         hashed.update(unit)
         return hashed.digest()
