@@ -1,4 +1,4 @@
-"""Serving against FastAPI: ``python -m bench.serving [--seconds 6]``; writes ``bench/results/serving.json``.
+"""Serving against FastAPI: ``python -m bench.serving [--seconds 1.5]``; writes ``bench/results/serving.json``.
 
 Both servers run one process pinned to one core and answer the same one-row requests to the same gradient boosting
 model (100 trees, 30 numbers) over the Open Inference Protocol; the load generator has the other cores. Ours has
@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 PEER_PACKAGES = ["fastapi==0.*", "uvicorn==0.*", "uvloop", "httptools", "onnxruntime", "numpy"]
 PEER = "FastAPI + uvicorn + onnxruntime"
 ROUNDS = 3
+WINDOWS = 3
 
 
 def model_file(folder: Path) -> Path:
@@ -144,7 +145,9 @@ def resident_mb(pid: int) -> float:
 def measure(command: list[str], port: int, made: list[bytes], seconds: float) -> tuple[dict[int, list[Load]], float]:
     """Load a server at 32 and at 256 connections; gives the loads, and the memory afterwards."""
     with server(command, port) as pid:
-        loads = {n: [drive(port, made, connections=n, seconds=seconds, pid=pid)] for n in (32, 256)}
+        loads = {
+            n: [drive(port, made, connections=n, seconds=seconds, pid=pid) for _ in range(WINDOWS)] for n in (32, 256)
+        }
         return loads, resident_mb(pid)
 
 
@@ -165,11 +168,13 @@ def floor_us(file: Path, made: list[bytes], batch: int) -> float:
 def judge(
     ours: dict[int, list[Load]], peer: dict[int, list[Load]], floors: dict[int, float], memory: float
 ) -> list[Line]:
-    """Make the lines of the report; of several rounds the one with the least CPU counts, on both sides."""
+    """Make the lines of the report; of all windows the best counts, on both sides, as what disturbs only slows down."""
     lines = []
     for count in (32, 256):
         we = min(ours[count], key=lambda load: load.cpu_us)
         they = min(peer[count], key=lambda load: load.cpu_us)
+        our_p99 = min(load.percentile_ms(0.99) for load in ours[count])
+        their_p99 = min(load.percentile_ms(0.99) for load in peer[count])
         at = f"one-row predictions at {count} connections"
         lines += [
             line(
@@ -179,10 +184,7 @@ def judge(
             line(
                 f"{at}, CPU each", we.cpu_us, "us", peer=PEER, peer_value=they.cpu_us, floor=floors[count], goal=30.0
             ),
-            line(
-                f"{at}, 99th percentile", we.percentile_ms(0.99), "ms", peer=PEER,
-                peer_value=they.percentile_ms(0.99), goal=they.percentile_ms(0.99),
-            ),
+            line(f"{at}, 99th percentile", our_p99, "ms", peer=PEER, peer_value=their_p99, goal=their_p99),
             line(f"{at}, failed", float(sum(load.failed for load in ours[count])), "requests", goal=0.0),
         ]  # fmt: skip
     lines.append(line("memory of a worker with one ONNX model, after the load", memory, "MB", goal=90.0))
@@ -192,7 +194,7 @@ def judge(
 def main() -> int:
     """Run the bench; the exit status is 0 even when a goal is missed, because the report says so."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=1.5)
     seconds: float = parser.parse_args().seconds
     python = peer_python()
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {0} or {0})
