@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mainspring.pipelines.leases import Leases
@@ -79,6 +80,6 @@ def notes(folder: Path) -> list[str]:
 def lives(pid: int) -> bool:
     """Whether a process runs; one that ended and was not reaped yet does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import select
 import signal
 import sys
@@ -193,8 +194,8 @@ def _rss_bytes() -> int:
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 (read after every step)
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    except OSError:  # macOS, where the greatest size that it ever had must do; in bytes there.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ from mainspring.runtime.guard import guarded
 Tick = Callable[[Progressed | None], None]
 _PIECE_BYTES = 1 << 16
 _END_WITHIN_S = 5.0
-_ENDED = os.WEXITED | os.WNOWAIT | os.WNOHANG
 
 
 class Child:
@@ -103,8 +102,12 @@ class Child:
     @property
     def alive(self) -> bool:
         """Tell whether it can run another step."""
+        if self._process.returncode is not None:
+            return False
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return self._process.poll() is None
         # Not reaped here: until `kill` the number of its process group must stay its own.
-        return self._process.returncode is None and os.waitid(os.P_PID, self.pid, _ENDED) is None
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
 
     def kill(self) -> None:
         """End it with whatever it started; may be repeated."""
