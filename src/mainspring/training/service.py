@@ -24,8 +24,10 @@ from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.objects.tree import put_tree, tree_entries
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
+from mainspring.tracking.environment import capture_environment
 from mainspring.tracking.model import Metric, Run
 from mainspring.tracking.service import Tracking
+from mainspring.tracking.source import capture_source
 from mainspring.training import store
 from mainspring.training.assembly import SAMPLE_ROWS, Model, export, prove, refit, signature_of, write_model
 from mainspring.training.candidates import CANDIDATES, Candidate, Parameters, Problem
@@ -227,6 +229,9 @@ class Training:
     def _run(self, experiment: str, dataset: str, table: LearningTable, seed: int, token: str | None) -> Iterator[Run]:
         run = self.tracking.create_run(experiment, name=f"train {table.target.name}", token=token)
         self.tracking.resume_run(run.id)
+        self.tracking.record_environment(run.id, capture_environment())
+        if (code := capture_source()) is not None:
+            self.tracking.record_code(run.id, code)
         self.tracking.log_input(run.id, dataset)
         said = {"target": table.target.name, "task": table.target.task, "metric": table.metric, "seed": str(seed)}
         self.tracking.log_params(run.id, {f"training.{key}": value for key, value in said.items()})
