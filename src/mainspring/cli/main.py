@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from mainspring.cli.output import exit_code, show_error
-from mainspring.core.errors import MainspringError
+from mainspring.core.errors import InvalidRequest, MainspringError, Unavailable
 from mainspring.version import __version__
 
 # name: (module:attribute, short help). Kept as plain text so that `mainspring --help` imports nothing else.
@@ -52,6 +54,15 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of its output that goes away, such as ``head``, is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What python would write at exit goes where it does no harm.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the short helps without importing the commands."""
         with formatter.section("Commands"):
@@ -60,18 +71,25 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mainspring")
+@click.option("--home", default=None, metavar="DIR", help="Folder to look at (default .mainspring).")
+@click.option("--url", default=None, metavar="URL", help="Control plane to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on one line.")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, home: str | None, url: str | None, as_json: bool) -> None:
     """Mainspring runs the whole loop of production machine learning.
 
     Without a command it shows what is there and what to do next. Exit codes: 0 done, 1 unforeseen error, 2 wrong
     usage, 3 not found, 4 refused or in conflict, 5 invalid data, 6 unavailable or overloaded, 130 interrupted.
     """
-    ctx.ensure_object(dict)
-    if ctx.invoked_subcommand is None:
-        from mainspring.cli.overview import overview
+    ctx.ensure_object(dict)["as_json"] = as_json
+    if ctx.invoked_subcommand is not None:
+        if home is not None or url is not None or as_json:
+            raise click.UsageError(f"the options come after the command {ctx.invoked_subcommand!r}")
+        return
+    from mainspring.cli.overview import overview
+    from mainspring.core.settings import load_settings
 
-        ctx.invoke(overview)
+    overview(load_settings({"home": home, "url": url}).settings, as_json=as_json)
 
 
 def main() -> None:
@@ -79,22 +97,32 @@ def main() -> None:
     if sys.platform == "win32":
         click.echo("error: Mainspring runs on Linux and macOS; on Windows run it inside WSL 2", err=True)
         sys.exit(1)
-    state: dict[str, bool] = {}
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line in this process and give its exit code; errors are told on one line of stderr."""
+    as_json = "--json" in arguments
     try:
-        code = cli.main(standalone_mode=False, obj=state)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        code = cli.main(arguments, prog_name="mainspring", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(wrong.exit_code)
-    except MainspringError as error:
-        show_error(error, as_json=state.get("as_json", False))
-        sys.exit(exit_code(error))
+        error: MainspringError = InvalidRequest(_usage(wrong))
+    except MainspringError as failed:
+        error = failed
+    except OSError as failed:
+        where = f"{failed.filename}: " if failed.filename else ""
+        error = Unavailable(
+            f"{where}{failed.strerror or failed}; see that it can be read and written", errno=failed.errno
+        )
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away; python would complain again at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        return 130
+    show_error(error, as_json=as_json)
+    return exit_code(error)
+
+
+def _usage(wrong: click.ClickException) -> str:
+    context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+    message = wrong.format_message().rstrip(".")
+    return message if context is None else f"{message}; see `{context.command_path} --help`"

@@ -77,7 +77,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in shown))
     # A pipe has no width: let no line be folded there.
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 400).print(table)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 400)
+    with console.capture() as capture:
+        console.print(table)
+    click.echo(capture.get(), nl=False)
 
 
 def _numeric(rows: Sequence[dict[str, Any]], name: str) -> bool:

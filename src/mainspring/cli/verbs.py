@@ -87,6 +87,11 @@ def describe_type(kind: Any) -> str:
     return re.sub(r"\b\w+\.(?=\w)", "", inspect.formatannotation(kind))
 
 
+def names_given(text: str | None) -> list[str] | None:
+    """Read names written as ``a,b,c``; None when nothing was given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _is_list(kind: Any) -> bool:
     return "list" in str(kind)
 
@@ -99,10 +104,12 @@ def _value(argument: Argument, text: Any) -> Any:
         lambda: msgspec.json.decode(text, type=argument.type),
         lambda: msgspec.convert(text.split(","), argument.type, strict=False),
     ]
-    problem: Exception | None = None
+    problems: list[str] = []
     for attempt in attempts:
         try:
             return attempt()
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            problem = problem or error
-    raise InvalidRequest(f"{argument.name}: {problem}; write a value, a list as a,b,c, or JSON")
+            problems.append(str(error))
+    # Of a text that looks like JSON, what is wrong with the JSON is what helps.
+    problem = problems[1] if text.lstrip().startswith(("{", "[")) else problems[0]
+    raise InvalidRequest(f"{argument.name}: {problem}; expected {describe_type(argument.type)}, lists as a,b,c or JSON")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -80,11 +80,21 @@ class Session:
         self.objects = objects
         self._close = close
 
-    def import_dataset(self, name: str, source: Any, **options: Any) -> DatasetVersion:
+    def import_dataset(
+        self,
+        name: str,
+        source: Any,
+        *,
+        key: str | Sequence[str] | None = None,
+        time: str | None = None,
+        **options: Any,
+    ) -> DatasetVersion:
         """Make a new version of dataset *name* from a file (CSV, Parquet, Arrow) or a frame.
 
-        A frame is one of polars, pandas or pyarrow. *options* are those of ``datasets.create_version``: ``key``,
-        ``time``, ``mode``, ``check`` and so on. Raises InvalidData, or QualityFailed with the offending rows.
+        A frame is one of polars, pandas or pyarrow. *key* names the columns that tell the rows apart, *time* the one
+        with the time of each row; *options* are the others of ``datasets.create_version``: ``mode``, ``evolve``,
+        ``check`` and so on. Raises InvalidRequest when there is no such file, InvalidData for what is wrong with it,
+        and QualityFailed with the offending rows.
         """
         if isinstance(source, str | Path):
             path = Path(source)
@@ -93,7 +103,8 @@ class Session:
             digest = self.objects.put_file(path)
         else:
             digest = self.objects.put_bytes(_parquet(source))
-        return self.datasets.create_version(name, digest=digest, **options)
+        names = [key] if isinstance(key, str) else None if key is None else [*key]
+        return self.datasets.create_version(name, digest=digest, key=names, time_column=time, **options)
 
     def import_model(self, name: str, path: str | Path, **options: Any) -> ModelVersion:
         """Register an ONNX file or an MLmodel directory as the next version of model *name*.

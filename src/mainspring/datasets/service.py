@@ -279,7 +279,7 @@ class Datasets:
             checks=checks,
         )
 
-    @operation("GET /reports/{report}")
+    @operation("GET /quality-reports/{report}")
     def report(self, report: str) -> QualityReport:
         """Show a quality report by its ref (``report:<id>``) or id; raises NotFound."""
         id = report if report.startswith("report:") else f"report:{report}"

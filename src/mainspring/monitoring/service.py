@@ -219,7 +219,7 @@ class Monitoring:
         with self._database.read() as connection:
             return store.reports(connection, endpoint, limit=_bounded(limit), cut=cut)
 
-    @operation("GET /reports/{id}")
+    @operation("GET /window-reports/{id}")
     def report(self, id: str) -> WindowReport:
         """Give the report of one window; raises NotFound when there is none of the id."""
         with self._database.read() as connection:

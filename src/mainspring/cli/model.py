@@ -1,0 +1,61 @@
+"""``mainspring model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from mainspring.cli.output import show
+from mainspring.cli.target import Target, common_options
+from mainspring.cli.verbs import ServiceGroup, names_given
+
+if TYPE_CHECKING:
+    from mainspring.registry.signature import Field
+
+model = ServiceGroup(
+    "model",
+    "mainspring.registry.service:Registry",
+    "registry",
+    help="Models and their immutable versions: import, aliases, stages, gates.",
+)
+
+
+@model.command("import")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--task", type=click.Choice(["binary", "multiclass", "regression"]), default=None, help="What the file cannot say."
+)
+@click.option("--classes", default=None, metavar="A,B", help="Names of the classes, in the order of the probabilities.")
+@click.option("--trusted", is_flag=True, help="Allow a model that is code to run; only for an origin that you know.")
+@common_options
+def import_(
+    target: Target, as_json: bool, name: str, path: Path, task: str | None, classes: str | None, trusted: bool
+) -> None:
+    """Register PATH, an ONNX file or an MLmodel directory, as the next version of model NAME."""
+    given = names_given(classes)
+    with target.session() as session:
+        version = session.import_model(
+            name, path, task=task, classes=None if given is None else _as_labels(given), trusted=trusted
+        )
+    if as_json:
+        show({"ref": version.ref, **msgspec.to_builtins(version)}, as_json=True)
+        return
+    click.echo(
+        f"{version.ref}  {version.engine}, {version.size_bytes:,} bytes, task {version.info.task or 'not known'}"
+    )
+    click.echo(f"takes: {_told(version.info.signature.inputs)}")
+    click.echo(f"gives: {_told(version.info.signature.outputs)}")
+    click.echo(f"next: mainspring deploy {name} {version.ref}")
+
+
+def _as_labels(names: list[str]) -> list[str | int]:
+    # A graph that answers class numbers knows no others than whole ones.
+    return [int(name) for name in names] if all(name.lstrip("-").isdigit() for name in names) else [*names]
+
+
+def _told(fields: list[Field]) -> str:
+    return ", ".join(f"{f.name}: {f.type}{'' if f.shape is None else f' {f.shape}'}" for f in fields)
