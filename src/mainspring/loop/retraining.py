@@ -67,9 +67,9 @@ class Assembled(msgspec.Struct, frozen=True):
 
     training: str
     holdout: str
+    columns: list[str]
     rows: int
     logged: int
-    quality: str | None
 
 
 def assemble(context: StepContext) -> Assembled:
@@ -98,7 +98,7 @@ def assemble(context: StepContext) -> Assembled:
         )
         for part, frame in (("training", training), ("holdout", holdout))
     ]
-    return Assembled(made[0].ref, made[1].ref, training.height, logged_count, None)
+    return Assembled(made[0].ref, made[1].ref, training.columns, training.height, logged_count)
 
 
 def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> pl.DataFrame | None:
@@ -125,8 +125,9 @@ def train(context: StepContext) -> dict[str, Any]:
     result = platform.training.train(
         assembled.training,
         plan.target,
-        time=plan.time,
-        key=[plan.key] if plan.key else [],
+        time=plan.time if plan.time in assembled.columns else None,
+        # The model does not take the key, so live traffic was logged without it.
+        key=[plan.key] if plan.key in assembled.columns else [],
         metric=plan.metric,
         experiment=plan.name,
         trials=_FIRST_TRIALS if start is None else _NEXT_TRIALS,

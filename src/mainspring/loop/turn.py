@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import msgspec
 
 from mainspring.client.session import Session
 from mainspring.core.errors import InvalidData, MainspringError, Unavailable
-from mainspring.core.refs import ref
+from mainspring.core.refs import Ref, ref
 from mainspring.core.settings import Settings
 from mainspring.loop.judging import Judge
 from mainspring.loop.model import Alarm, Decision, LoopReport, MetricName, Outcome, Requests, Retraining
@@ -78,6 +78,7 @@ class Turn:
         self.posted = 0
         self.expected_rows = self.expected_labels = 0
         self.window = Window(0, 0, 0)
+        self.told: set[tuple[str, str, str]] = set()
 
     def run(self) -> LoopReport:
         """Carry out all of it."""
@@ -101,7 +102,7 @@ class Turn:
             version = self.platform.session.import_dataset(
                 self.name,
                 self.split.earlier,
-                time_column=self.split.dated,
+                time=self.split.dated,
                 check=False,
                 token=f"loop:{self.name}:start",
             )
@@ -127,7 +128,7 @@ class Turn:
             step.done(_trained(trained))
         released = job.step("release").result
         with self.stages.stage("deploy") as step:
-            self._until_served(released["release"])
+            self._until_served(released["model"])
             step.done(f"{released['model']} passed its gate and serves as {released['release']}")
         return session.registry.resolve(released["model"])
 
@@ -167,17 +168,14 @@ class Turn:
             progress("" if running is None else f"{running.name}: {running.progress or '...'}")
             time.sleep(_POLL_S)
 
-    def _until_served(self, release: str) -> None:
-        """Wait until the data plane answers with *release* (or with the canary that it is)."""
+    def _until_served(self, model: str) -> None:
+        """Wait until the data plane answers with this model version."""
+        url = f"{self.platform.data}/v2/models/{self.name}/versions/{Ref.parse(model).version}/ready"
         deadline = time.monotonic() + _SERVED_WITHIN_S
-        while time.monotonic() < deadline:
-            try:
-                if f'"{release}"' in _get(f"{self.platform.data}/v2/models/{self.name}"):
-                    return
-            except OSError:
-                pass
+        while not _is_ready(url):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{model} is not served after {_SERVED_WITHIN_S:g} s; see the logs of the data plane")
             time.sleep(_POLL_S)
-        raise Unavailable(f"{release} is not served after {_SERVED_WITHIN_S:g} s; see the logs of the data plane")
 
     # Traffic
 
@@ -265,7 +263,12 @@ class Turn:
                     message=_told(report, found),
                 )
             )
-            self.stages.narrator.say(f"  [yellow]![/] window {self.window.number}: {_told(report, found)}")
+            # A change that lasts alarms in every window; it is told once for each release.
+            if (once := (report.release, found.kind, found.column)) not in self.told:
+                self.told.add(once)
+                self.stages.narrator.say(
+                    f"[yellow]![/] [bold]alarm    [/] window {self.window.number}: {_short(found)}"
+                )
 
     def _retrain(self, firing: Firing, started: str) -> None:
         began = time.monotonic()
@@ -415,9 +418,11 @@ def _free_name(session: Session, wanted: str) -> str:
     return wanted if wanted not in taken else next(name for name in numbered if name not in taken)
 
 
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as reply:
-        return str(reply.read().decode())
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def _told(report: WindowReport, found: Finding) -> str:
@@ -427,6 +432,11 @@ def _told(report: WindowReport, found: Finding) -> str:
         f"{found.kind}{column}: {found.test} {found.statistic:.4g}, effect {found.effect:.3g} (matters from "
         f"{found.threshold:.3g}), p {found.p:.2g} within a budget of {found.share:.2g}, {report.rows} rows{note}"
     )
+
+
+def _short(found: Finding) -> str:
+    column = f" of {found.column}" if found.column and found.column != found.kind else ""
+    return f"{found.kind}{column}, {found.note} (p {found.p:.1g}, effect {found.effect:.2g})"
 
 
 def _trained(trained: dict[str, Any]) -> str:
