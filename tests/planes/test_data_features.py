@@ -18,7 +18,7 @@ def materialise(home: Path) -> None:
     store = open_kv(f"lmdb://{home / 'kv'}")
     names = ["age", "visits", "city", "since", "member"]
     rows = {"u1": [30.0, 4, "Bern", 1704067200000, True], "u2": [None, 5, None, None, False]}
-    items = [(view_key(VIEW), encode_view(StoredView(VIEW, ["user"], names, 1)))]
+    items = [(view_key(VIEW), encode_view(StoredView(VIEW, ["user"], names, [10**6, None, None, None, None], 1)))]
     items += [(row_key(VIEW, [user]), encode_row(StoredRow(1, 1, values))) for user, values in rows.items()]
     store.put_many(items)
     store.close()
@@ -34,6 +34,8 @@ def test_features_are_read_by_key(worker: Worker) -> None:
     assert found["rows"][0] == {"age": None, "visits": 5, "city": None, "since": None, "member": False}
     assert found["rows"][1] is None
     assert found["rows"][2]["city"] == "Bern"
+    # The last age is from 1970 and ends after a second.
+    assert found["rows"][2]["age"] is None
 
 
 def test_a_pinned_view_fills_the_columns_that_a_request_leaves_out(worker: Worker, tmp_path: Path) -> None:
@@ -43,14 +45,16 @@ def test_a_pinned_view_fills_the_columns_that_a_request_leaves_out(worker: Worke
     arm = models.arm(models.column_model(tmp_path / "m"))
     worker.publish(models.state(models.endpoint(arm, features=binding)))
     worker.start()
-    answer = worker.post("/invocations", {"dataframe_records": [{"user": "u1"}, {"user": "u1"}]})
+    then = {"event_time": 500}
+    answer = worker.post("/invocations", {"dataframe_records": [{"user": "u1"}, {"user": "u1"}], "params": then})
     assert answer.json()["predictions"] == [135.0, 135.0]
+    assert worker.post("/invocations", {"dataframe_records": [{"user": "u1"}]}).json()["predictions"] == [None]
     sent = worker.post("/invocations", {"dataframe_records": [{"user": "u1", "age": 1.0}]})
     assert sent.json()["predictions"] == [106.0]
     tensor = {"name": "user", "datatype": "BYTES", "shape": [1], "data": ["u1"]}
-    inferred = worker.post("/v2/models/churn/infer", {"inputs": [tensor]})
+    inferred = worker.post("/v2/models/churn/infer", {"inputs": [tensor], "parameters": then})
     assert inferred.json()["outputs"][0]["data"] == [135.0]
-    by_parameter = worker.post("/v2/models/churn/infer", {"inputs": [], "parameters": {"key": "u1"}})
+    by_parameter = worker.post("/v2/models/churn/infer", {"inputs": [], "parameters": {"key": "u1", **then}})
     assert by_parameter.json()["outputs"][0]["data"] == [135.0]
     # What the model saw is what the log says, whoever sent it.
     worker.stop()

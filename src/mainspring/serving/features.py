@@ -11,8 +11,11 @@ import msgspec
 class FeatureReader(Protocol):
     """Reads the online rows of a feature view; features' online store keeps it in the data plane."""
 
-    def read(self, view: str, keys: Sequence[Any]) -> list[dict[str, Any] | None]:
-        """Give the newest row of each key, None where there is none; raises NotFound for an unknown view."""
+    def read(self, view: str, keys: Sequence[Any], at_us: int | None = None) -> list[dict[str, Any] | None]:
+        """Give the newest row of each key, None where there is none; raises NotFound for an unknown view.
+
+        Values that have come to their maximum age at *at_us* (microseconds since 1970; None: now) are missing.
+        """
         ...
 
 

@@ -103,7 +103,7 @@ class Invocations:
                 _understand(ask, parameters)
             arm = ask.arm = endpoint.route((ask.unit or ask.id).encode())
             if isinstance(table, dict):
-                table = endpoint.filled(table, arm.layout.names)
+                table = endpoint.filled(table, arm.layout.names, ask.event_us)
             arm.submit(ask, checked(table, arm.layout))
         except MainspringError as refused:
             ask.arm.refuse(ask, refused)

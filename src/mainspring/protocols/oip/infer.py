@@ -251,7 +251,7 @@ def infer(request: Request, endpoint: Endpoint, gate: Gate, max_bytes: int, vers
             _understand(ask, parsed.parameters)
         if version is None and endpoint.canary is not None:
             arm = ask.arm = endpoint.route((ask.unit or ask.client_id or ask.id).encode())
-        rows = _rows(endpoint, arm, parsed, tensors)
+        rows = _rows(endpoint, ask, parsed, tensors)
         if ask.wanted is not None:
             _check_outputs(arm, ask.wanted)
         arm.submit(ask, rows)
@@ -281,7 +281,8 @@ def _read(request: Request, arm: LoadedArm, max_bytes: int) -> tuple[FloatReques
     return decode_request(body, None)
 
 
-def _rows(endpoint: Endpoint, arm: LoadedArm, parsed: FloatRequest | AnyRequest, tensors: list[Tensor] | None) -> Rows:
+def _rows(endpoint: Endpoint, ask: Inference, parsed: FloatRequest | AnyRequest, tensors: list[Tensor] | None) -> Rows:
+    arm = ask.arm
     if tensors is None:
         inputs = parsed.inputs
         if len(inputs) == 1:
@@ -297,7 +298,7 @@ def _rows(endpoint: Endpoint, arm: LoadedArm, parsed: FloatRequest | AnyRequest,
     key = parsed.parameters.key if parsed.parameters else None
     if key is not None and endpoint.binding.key not in columns:
         columns[endpoint.binding.key] = [key] * max(1, *(len(values) for values in columns.values()), 1)
-    return arm.layout.columns(endpoint.filled(columns, arm.layout.names))
+    return arm.layout.columns(endpoint.filled(columns, arm.layout.names, ask.event_us))
 
 
 def _column(tensor: Tensor) -> list[Any]:

@@ -77,7 +77,7 @@ class Layout:
             raise InvalidRequest(f"the columns have different numbers of rows: {told}; expected the same of each")
         if self.matrix and self.names[0] not in columns:
             return self.matrix_rows([list(row) for row in zip(*columns.values(), strict=True)])
-        self._same_names(columns)
+        self._no_missing(columns)
         rows = self._some(counts.pop())
         if any(field.shape is not None for field in self.fields):
             return self.tensors([_column_tensor(field, columns[field.name]) for field in self.fields])
@@ -100,7 +100,8 @@ class Layout:
         """Check named tensors; columns have the shape [rows] or [rows, 1]."""
         if self.matrix and len(tensors) == 1 and tensors[0].name == self.names[0]:
             return self._matrix(tensors[0])
-        self._same_names({tensor.name for tensor in tensors})
+        self._no_missing({tensor.name for tensor in tensors})
+        tensors = [tensor for tensor in tensors if tensor.name in self._position]
         if len(tensors) != len(self.names):
             raise InvalidRequest(f"{len(tensors)} inputs came, some twice; expected each once: {', '.join(self.names)}")
         values: list[Any] = [None] * len(tensors)
@@ -162,18 +163,21 @@ class Layout:
             return checked
         return [checked[start : start + size] for start in range(0, len(checked), size)]
 
-    def _same_names(self, came: Any) -> None:
+    def _no_missing(self, came: Any) -> None:
+        """Refuse when a column is missing.
+
+        Columns that the model does not take are ignored: the arms of an endpoint need not take the same ones, and a
+        client cannot know which of them answers. A misspelt column is still found: the right one is missing.
+        """
         missing = [name for name in self.names if name not in came]
-        unknown = [name for name in came if name not in self._position]
-        if not missing and not unknown:
+        if not missing:
             return
-        told = []
-        if missing:
-            told.append(f"missing {', '.join(self._wanted(name) for name in missing[:20])}")
+        unknown = [name for name in came if name not in self._position]
+        told = f"missing {', '.join(self._wanted(name) for name in missing[:20])}"
         if unknown:
-            told.append(f"unknown {', '.join(map(repr, unknown[:20]))}")
+            told += f"; unknown {', '.join(map(repr, unknown[:20]))}"
         raise InvalidRequest(
-            f"columns do not match the model: {'; '.join(told)}; expected {', '.join(self.names[:50])} "
+            f"columns do not match the model: {told}; expected {', '.join(self.names[:50])} "
             "(send null where a value is not known)",
             missing=missing,
             unknown=unknown,

@@ -276,8 +276,13 @@ class Endpoint:
         loaded = ", ".join(arm.version for arm in self.arms)
         raise NotFound(f"endpoint {self.name!r} serves no version {version!r}; loaded: {loaded}", endpoint=self.name)
 
-    def filled(self, columns: dict[str, list[Any]], needed: Sequence[str]) -> dict[str, list[Any]]:
-        """Add the columns that the pinned feature view knows and the request left out, read by the key column."""
+    def filled(
+        self, columns: dict[str, list[Any]], needed: Sequence[str], at_us: int | None = None
+    ) -> dict[str, list[Any]]:
+        """Add the columns that the pinned feature view knows and the request left out, read by the key column.
+
+        *at_us* is the time of the event, when the request tells it.
+        """
         binding = self.binding
         if binding is None:
             return columns
@@ -288,7 +293,7 @@ class Endpoint:
                 "send it, or send the columns themselves"
             )
         if missing:
-            found = self._features.read(binding.view, columns[binding.key])
+            found = self._features.read(binding.view, columns[binding.key], at_us)
             columns |= {name: [None if row is None else row.get(name) for row in found] for name in missing}
         if binding.key in columns and binding.key not in needed:
             columns = {name: values for name, values in columns.items() if name != binding.key}
