@@ -1,5 +1,4 @@
 import pickle
-import warnings
 
 import pytest
 
@@ -9,7 +8,7 @@ from mainspring.registry.signature import decode_info
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.tree import get_tree, put_tree, tree_entries
 from tests.registry.graphs import INFO, columns_graph, matrix_graph
-from tests.registry.mlflow_reader import open_with_mlflow
+from tests.registry.mlflow_reader import open_with_mlflow, unwarned
 
 
 def paths(objects, digest):
@@ -48,8 +47,7 @@ def test_a_folder_of_one_onnx_file_is_that_file(objects, tmp_path):
 
 
 def test_facts_are_added_to_a_folder_that_mlflow_wrote(objects, tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unwarned():
         import mlflow
         import onnx
 
@@ -65,8 +63,7 @@ def test_facts_are_added_to_a_folder_that_mlflow_wrote(objects, tmp_path):
 
 
 def mlflow_sklearn(folder, signature):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unwarned():
         import mlflow
         import pandas
         from sklearn.linear_model import LinearRegression
