@@ -87,3 +87,10 @@ def test_a_large_table_is_searched_on_a_part_and_fitted_on_the_latest_rows():
     latest = for_fit(found, 1000, 0)
     assert latest.moments.min() == rows - 1000
     assert for_fit(found, 50_000, 0) is found
+
+
+def test_rows_in_order_are_split_by_their_place():
+    how, splits = splits_of(read(table(rows=300), ordered=True), 0)
+    assert how == "time"
+    assert splits[0].learn.max() < splits[0].judge.min()
+    assert splits[0].age is not None

@@ -103,6 +103,7 @@ class Training:
         """Search for a good model of *target*, fit it on all *rows*, and store it.
 
         *time* defaults to the dataset's own time column and orders the rows: candidates are judged on the latest fifth.
+        *ordered* says that the rows stand in the order of time though no column tells it.
         *ordered* says that, without a time column, the rows stand in the order of time.
         *start_from* are the ``parameters`` of an earlier result: they are tried first, so two or three trials are
         enough. Every trial is a tracked run below the training's own. A second call with the same *token* gives the
