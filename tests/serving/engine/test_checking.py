@@ -45,7 +45,6 @@ def test_whole_numbers_may_come_as_floats_without_a_fraction() -> None:
         ({"since": ["yesterday"]}, ["'since'", "'yesterday'", "ISO 8601"]),
         ({"member": [1]}, ["'member'", "the number 1", "true or false"]),
         ({"age": [1.0, 2.0]}, ["different numbers of rows", "'age' 2"]),
-        ({"shoe": [1]}, ["unknown 'shoe'", "expected age, visits"]),
     ],
 )
 def test_a_refusal_names_the_column_what_came_and_what_was_expected(change: dict[str, Any], words: list[str]) -> None:
@@ -53,6 +52,19 @@ def test_a_refusal_names_the_column_what_came_and_what_was_expected(change: dict
         Layout(COLUMNS).columns(GOOD | change)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_columns_that_the_model_does_not_take_are_ignored() -> None:
+    assert Layout(COLUMNS).columns({"shoe": [1], **GOOD}) == Layout(COLUMNS).columns(GOOD)
+    age, shoe = Tensor("age", "FP64", [1], [1.0]), Tensor("shoe", "INT64", [2], [1, 2])
+    only_age = Layout(Signature([field for field in COLUMNS.inputs if field.name == "age"], []))
+    assert only_age.tensors([shoe, age]) == only_age.tensors([age])
+
+
+def test_a_misspelt_column_is_found_as_a_missing_one() -> None:
+    misspelt = {("agee" if name == "age" else name): values for name, values in GOOD.items()}
+    with pytest.raises(InvalidRequest, match=r"missing 'age' \(double\); unknown 'agee'; expected age"):
+        Layout(COLUMNS).columns(misspelt)
 
 
 def test_missing_columns_are_named_with_their_types() -> None:
