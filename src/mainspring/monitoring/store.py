@@ -83,6 +83,7 @@ monitor_alarms = Table(
     Column("at", Instant, nullable=False),
     Column("alarm", Packed(Alarm), nullable=False),
     Index("ix_monitor_alarms_endpoint", "endpoint", "id"),
+    Index("ix_monitor_alarms_reference", "reference"),
 )
 
 

@@ -37,6 +37,13 @@ lineage = Table(
     Index("ix_lineage_target", "target"),
 )
 
+event_refs = Table(  # Every ref that an event names; lineage keeps an edge once, however often it is drawn again.
+    "event_refs",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("event", Identity64, primary_key=True, autoincrement=False),
+)
+
 _EMIT_LOCK = 0x6D61696E  # any constant that every Mainspring process on this database shares
 
 
@@ -60,6 +67,9 @@ def emit(connection: Connection, event: Event) -> int:
         "makes": makes,
     }
     number = int(connection.execute(events.insert().returning(events.c.id), row).scalar_one())
+    named = [{"ref": ref, "event": number} for ref in dict.fromkeys([*reads, *makes])]
+    if named:
+        connection.execute(event_refs.insert(), named)
     edges = [
         {"source": source, "target": target, "kind": event.kind, "event": number}
         for source in dict.fromkeys(reads)
@@ -88,9 +98,7 @@ def latest_events(
     if kind is not None:
         query = query.where(events.c.kind == kind)
     if ref is not None:
-        numbers = select(lineage.c.event).where((lineage.c.source == ref) | (lineage.c.target == ref))
-        named = events.c.makes.cast(Text).contains(f'"{ref}"', autoescape=True)
-        query = query.where(events.c.id.in_(numbers) | named)
+        query = query.join(event_refs, event_refs.c.event == events.c.id).where(event_refs.c.ref == ref)
     return [_recorded(row) for row in connection.execute(query)]
 
 
