@@ -20,9 +20,15 @@ def lines() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     level = root.level
     stream = io.StringIO()
+    # pytest collects what is logged and sends it between its processes, where a lone surrogate cannot go.
+    others = root.handlers[:]
+    for other in others:
+        root.removeHandler(other)
     handler = start_logs("data", stream=stream)
     yield stream
     root.removeHandler(handler)
+    for other in others:
+        root.addHandler(other)
     root.setLevel(level)
 
 
