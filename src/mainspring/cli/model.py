@@ -20,6 +20,16 @@ model = ServiceGroup(
     "mainspring.registry.service:Registry",
     "registry",
     help="Models and their immutable versions: import, aliases, stages, gates.",
+    verbs={
+        "list_models": "list",
+        "get_model": "get",
+        "create_model": "create",
+        "update_model": "update",
+        "list_versions": "versions",
+        "get_version": "version",
+        "list_reports": "gate-reports",
+        "get_report": "gate-report",
+    },
 )
 
 

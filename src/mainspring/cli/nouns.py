@@ -15,6 +15,15 @@ run = ServiceGroup(
     "mainspring.tracking.service:Tracking",
     "tracking",
     help="Experiments and runs with their parameters, metrics, tags and artifacts.",
+    verbs={
+        "search_runs": "search",
+        "get_run": "get",
+        "create_run": "create",
+        "finish_run": "finish",
+        "resume_run": "resume",
+        "list_artifacts": "artifacts",
+        "list_experiments": "experiments",
+    },
 )
 job = ServiceGroup(
     "job",
@@ -27,6 +36,7 @@ endpoint = ServiceGroup(
     "mainspring.releases.service:Releases",
     "releases",
     help="Endpoints and the immutable releases that they serve.",
+    verbs={"create_endpoint": "create"},
 )
 rollout = ServiceGroup(
     "rollout",
@@ -39,6 +49,7 @@ prediction = ServiceGroup(
     "mainspring.predictions.log:PredictionLog",
     "predictions",
     help="The log of predictions and the labels that were posted for them.",
+    verbs={"list_predictions": "list", "prediction": "get", "label_counts": "labels", "arm_statistics": "arms"},
 )
 monitor = ServiceGroup(
     "monitor",

@@ -84,7 +84,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _numeric(rows: Sequence[dict[str, Any]], name: str) -> bool:
-    return all(isinstance(row.get(name), int | float) and not isinstance(row.get(name), bool) for row in rows)
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _fields(value: dict[str, Any], indent: str = "") -> None:

@@ -121,8 +121,17 @@ def status(target: Target, as_json: bool) -> None:
 def _processes(settings: Settings, owner: Owner | None) -> list[ProcessState]:
     if owner is None:
         return []
+    file = Path(settings.home) / "run" / "processes.json"
     try:
-        content = (Path(settings.home) / "run" / "processes.json").read_bytes()
-        return msgspec.json.decode(content, type=list[ProcessState])
+        states = msgspec.json.decode(file.read_bytes(), type=list[ProcessState])
+        age = max(time.time() - file.stat().st_mtime, 0.0)
     except (OSError, msgspec.DecodeError):
         return []
+    return [_aged(state, age) for state in states]
+
+
+def _aged(state: ProcessState, seconds: float) -> ProcessState:
+    # The file is written when something changes: what ran then has run on since.
+    if state.status != "running":
+        return state
+    return msgspec.structs.replace(state, uptime_s=round(state.uptime_s + seconds, 1))

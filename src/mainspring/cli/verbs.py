@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, get_args
 
@@ -18,10 +18,16 @@ from mainspring.core.operations import Argument, Operation, operations
 
 
 class ServiceGroup(click.Group):
-    """The commands of one service; it is imported only when one of them is asked for."""
+    """The commands of one service; it is imported only when one of them is asked for.
 
-    def __init__(self, name: str, service: str, attribute: str, *, help: str) -> None:
+    A verb is called as its operation is, unless *verbs* gives it a name that the noun before it makes shorter.
+    """
+
+    def __init__(
+        self, name: str, service: str, attribute: str, *, help: str, verbs: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(name=name, help=help, no_args_is_help=True)
+        self._verbs = verbs or {}
         self._service = service
         self._attribute = attribute
 
@@ -40,7 +46,7 @@ class ServiceGroup(click.Group):
     def _operations(self) -> dict[str, Operation]:
         module, attribute = self._service.split(":")
         service = getattr(import_module(module), attribute)
-        return {op.name.replace("_", "-"): op for op in operations(service)}
+        return {self._verbs.get(op.name, op.name.replace("_", "-")): op for op in operations(service)}
 
 
 def derive(op: Operation, name: str, attribute: str) -> click.Command:

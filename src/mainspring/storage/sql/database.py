@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mainspring.core.errors import InvalidRequest, MissingExtra, Unavailable
+from mainspring.core.errors import Corrupt, InvalidRequest, MissingExtra, Unavailable
 from mainspring.storage.sql.schema import metadata
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -129,6 +129,11 @@ def _said_clearly(url: str) -> Iterator[None]:
         yield
     except OperationalError as error:
         raise Unavailable(f"the database {url} does not work: {_reason(error)}", url=url) from error
+    except DatabaseError as error:
+        # The bare class is SQLite's word for a file that is damaged or none of its own.
+        if type(error.orig) is not sqlite3.DatabaseError:
+            raise
+        raise Corrupt(f"the database {url} is damaged: {error.orig}; restore it from a backup", url=url) from error
 
 
 def _reason(error: DBAPIError) -> str:

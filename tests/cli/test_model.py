@@ -1,0 +1,54 @@
+"""``mainspring model import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.registry.graphs import columns_folder, columns_graph, matrix_graph
+
+
+def test_an_onnx_file_becomes_a_version(cli: Cli) -> None:
+    Path("plant.onnx").write_bytes(matrix_graph())
+    done = cli("model", "import", "plant", "plant.onnx", "--json")
+    assert done.code == 0, done.err
+    assert done.json["ref"] == "model:plant@1"
+    assert done.json["info"]["task"] == "multiclass"
+    assert cli("model", "versions", "plant", "--json").json[0]["version"] == 1
+
+
+def test_what_the_file_cannot_say_is_said(cli: Cli) -> None:
+    Path("churn.onnx").write_bytes(columns_graph())
+    done = cli("model", "import", "churn", "churn.onnx", "--task", "binary", "--classes", "no, yes", "--json")
+    assert done.json["info"]["task"] == "binary"
+    assert done.json["info"]["classes"] == ["no", "yes"]
+    numbers = cli("model", "import", "plant", "churn.onnx", "--task", "binary", "--classes", "0,1", "--json")
+    assert numbers.json["info"]["classes"] == [0, 1]
+
+
+def test_people_are_told_what_it_takes_and_what_comes_next(cli: Cli) -> None:
+    Path("plant.onnx").write_bytes(matrix_graph())
+    told = cli("model", "import", "plant", "plant.onnx").out
+    assert "takes: X: float [-1, 4]" in told
+    assert "next: mainspring deploy plant model:plant@1" in told
+
+
+def test_a_folder_in_the_mlmodel_layout_is_taken(cli: Cli) -> None:
+    columns_folder(Path("churn"))
+    done = cli("model", "import", "churn", "churn", "--json").json
+    assert [field["name"] for field in done["info"]["signature"]["inputs"]] == ["x", "town"]
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no graph"])
+def test_what_is_no_model_is_refused(cli: Cli, content: bytes) -> None:
+    Path("no.onnx").write_bytes(content)
+    done = cli("model", "import", "churn", "no.onnx")
+    assert done.code == 5
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_without_a_model_is_refused(cli: Cli) -> None:
+    Path("empty").mkdir()
+    assert cli("model", "import", "churn", "empty").code == 5
