@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+DEMO_STAMP := $(VENV)/.demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 AREA ?= serving
 
 .DEFAULT_GOAL := help
@@ -16,16 +18,25 @@ help:
 	@echo "make bench   AREA=serving: measure against peers and floors"
 	@echo "make docs    build the documentation into site/"
 
-$(STAMP): pyproject.toml requirements-dev.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Mainspring needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $(STAMP)
+
+# What the demo needs is a small part of what the tests need, and is there sooner.
+$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV) ..."
+	$(PIP) -e '.[demo]'
+	@touch $(DEMO_STAMP)
+
+$(STAMP): pyproject.toml requirements-dev.txt | $(BIN)/python
+	@echo "installing what the tests need into $(VENV) ..."
+	$(PIP) -r requirements-dev.txt
+	@touch $(DEMO_STAMP) $(STAMP)
 
 setup: $(STAMP)
 
-demo: $(STAMP)
+demo: $(DEMO_STAMP)
 	$(BIN)/mainspring demo
 
 test: $(STAMP)
