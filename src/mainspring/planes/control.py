@@ -7,8 +7,10 @@ fires timers. When it is down the data plane serves on; when it comes back it go
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -63,9 +65,17 @@ def serve(settings: Settings) -> None:
         access_log=False,
         timeout_graceful_shutdown=round(settings.drain_timeout_s),
     )
+    server = uvicorn.Server(config)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # The server raises the signal that ended it once more when it is done: unheard, it would skip all that comes below.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     background.start()
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         background.stop()
         threads.close()
@@ -93,7 +103,8 @@ def main() -> int:
         start_logs("control", level=settings.log_level)
         serve(settings)
     except MainspringError as error:
-        sys.stderr.write(f"error: {error}\n")
+        # `mainspring up` reads the code from this line, to tell what it was as its own error.
+        logger.error("%s", error, extra={"code": error.code})
         return 1
     return 0
 
