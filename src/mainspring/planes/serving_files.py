@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mainspring.core.errors import AlreadyExists
+from mainspring.core.errors import AlreadyExists, Corrupt
 from mainspring.runtime.snapshots import Publisher, Watcher
 from mainspring.serving.model import ServingState, decode_state, encode_state
 from mainspring.storage.objects.digests import hexadecimal
@@ -52,11 +52,19 @@ class StatePublisher:
         model) follows later.
         """
         with self._turn():
-            current = Watcher(self._folder).current()
-            if current is not None and decode_state(current.payload).version > state.version:
+            if self._published() > state.version:
                 return
             version = self._snapshots.publish(encode_state(state))
         self._snapshots.wait_applied(version, _APPLIED_WITHIN_S)
+
+    def _published(self) -> int:
+        """Give the version of the state that is current; 0 when there is none, or none that can be read."""
+        try:
+            current = Watcher(self._folder).current()
+            return 0 if current is None else decode_state(current.payload).version
+        except Corrupt:
+            # What is published now takes its place.
+            return 0
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

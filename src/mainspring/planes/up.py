@@ -14,7 +14,7 @@ from types import FrameType
 
 import msgspec
 
-from mainspring.core.errors import Conflict, InvalidRequest, Unavailable
+from mainspring.core.errors import BY_CODE, Conflict, InvalidRequest, MainspringError, Unavailable
 from mainspring.core.settings import Settings
 from mainspring.runtime.home_lock import HomeLock
 from mainspring.runtime.supervisor import ProcessEvent, ProcessSpec, Supervisor
@@ -40,7 +40,8 @@ def run_up(
     """Run the platform until SIGTERM or SIGINT (or *stop* is set); then drain and stop everything.
 
     *announce* is called once everything is ready. Raises Conflict when the home is in use or a port is taken,
-    Unavailable when the home cannot be written or a process does not start.
+    Unavailable when the home cannot be written or a process does not start, and what the control plane said when it
+    could not start, such as SchemaTooNew.
     """
     if settings.host not in _LOOPBACK:
         raise InvalidRequest(
@@ -66,7 +67,10 @@ def run_up(
             specs, logs=home / "logs", state_file=home / "run" / "processes.json", on_event=on_event
         )
         lock.describe({"control": running.control, "data": running.data})
-        _supervise(supervisor, stopping, lambda: announce(running))
+        try:
+            _supervise(supervisor, stopping, lambda: announce(running))
+        except Unavailable as error:
+            raise _told(home / "logs", error) from error
 
 
 def _supervise(supervisor: Supervisor, stopping: threading.Event, ready: Callable[[], None]) -> None:
@@ -85,6 +89,21 @@ def _supervise(supervisor: Supervisor, stopping: threading.Event, ready: Callabl
     finally:
         started.set()
         supervisor.stop()
+
+
+class _LastLine(msgspec.Struct):
+    event: str
+    code: str
+
+
+def _told(logs: Path, error: Unavailable) -> MainspringError:
+    """Give what the process that did not start said itself, where its last word was an error with a code."""
+    try:
+        lines = (logs / f"{error.facts.get('name')}.log").read_bytes().strip().splitlines()
+        last = msgspec.json.decode(lines[-1], type=_LastLine)
+    except (OSError, IndexError, msgspec.MsgspecError):
+        return error
+    return BY_CODE.get(last.code, Unavailable)(last.event, **error.facts)
 
 
 def _stop_early(supervisor: Supervisor, stopping: threading.Event, started: threading.Event) -> None:
