@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import sys
+import textwrap
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +44,7 @@ def _operations() -> str:
 
 def _operation(attribute: str, op: Operation) -> str:
     rows = [
-        f"| `{a.name}` | {describe_type(a.type)} | {'required' if a.required else _default(a.default)} |"
+        _row(f"`{a.name}`", describe_type(a.type), "required" if a.required else _default(a.default))
         for a in op.arguments
     ]
     table = ["| argument | type | default |", "|---|---|---|", *rows, ""] if rows else []
@@ -74,16 +78,36 @@ def _command(title: str, command: click.Command, parent: click.Context | None = 
 
 
 def _settings() -> str:
+    meanings = _meanings()
     rows = [
         _row(
-            f"`{field.name}`", f"`MAINSPRING_{field.name.upper()}`", describe_type(field.type), _default(field.default)
+            f"`{field.name}`",
+            f"`MAINSPRING_{field.name.upper()}`",
+            describe_type(field.type),
+            _default(field.default),
+            meanings[field.name],
         )
         for field in msgspec.structs.fields(Settings)
     ]
     head = (
         "# Settings\n\nDefaults < `mainspring.toml` < variables < flags; `mainspring config` prints what is in force.\n"
     )
-    return "\n".join([head, "| name | variable | type | default |", "|---|---|---|---|", *rows, ""])
+    return "\n".join([head, "| name | variable | type | default | meaning |", "|---|---|---|---|---|", *rows, ""])
+
+
+def _meanings() -> dict[str, str]:
+    """Read the sentence below each setting, which only the source has."""
+    (declared,) = ast.parse(textwrap.dedent(inspect.getsource(Settings))).body
+    assert isinstance(declared, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(declared.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _errors() -> str:
@@ -97,7 +121,8 @@ def _errors() -> str:
 
 
 def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    # A bar within a cell would begin the next one.
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def main(folder: Path) -> None:
