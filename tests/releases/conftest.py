@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from mainspring.core.clock import ManualClock
 from mainspring.core.errors import NotFound
+from mainspring.features.model import Feature, FeatureView
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.registry.signature import Field, Signature
 from mainspring.releases.model import Candidate
@@ -21,11 +23,11 @@ from mainspring.storage.objects.drivers.local import LocalObjects
 from mainspring.storage.objects.tree import put_tree
 from mainspring.storage.sql.database import Database
 
-SIGNATURE = Signature(inputs=[Field("age", "double")], outputs=[Field("label", "long")])
+SIGNATURE = Signature(inputs=[Field("age", "double"), Field("trips", "long")], outputs=[Field("label", "long")])
 
 
 class Shelf:
-    """Model versions by ref, with their files in a real object store, and the stage that each was given."""
+    """Model versions by ref, with their files in a real object store, the stage that each was given, and the views."""
 
     def __init__(self, folder: Path) -> None:
         self.objects = LocalObjects(folder / "objects")
@@ -55,6 +57,22 @@ class Shelf:
         if found is None:
             raise NotFound(f"no model {model}")
         return found
+
+    def readable(self, view: str) -> FeatureView:
+        """Give a version of the view rider; the latest is 3."""
+        name, _, version = view.removeprefix("feature_view:").partition("@")
+        if name != "rider" or int(version or 3) > 3:
+            raise NotFound(f"there is no feature view {view}")
+        return FeatureView(
+            name=name,
+            version=int(version or 3),
+            dataset="dataset:rides",
+            keys=["rider"],
+            time_column="at",
+            features=[Feature("age", "age"), Feature("trips", "trip", "count"), Feature("town", "town")],
+            max_age=None,
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+        )
 
     def set_stage(self, model: str, stage: Stage) -> None:
         self.stages[model] = stage
@@ -103,7 +121,7 @@ def wire(tmp_path: Path) -> Wire:
 @pytest.fixture
 def releases(database: Database, shelf: Shelf, wire: Wire, tmp_path: Path, clock: ManualClock) -> Releases:
     folders = ModelFolders(shelf.objects, tmp_path / "models")
-    return Releases(database, models=shelf, folders=folders, publisher=wire, stages=shelf, clock=clock)
+    return Releases(database, models=shelf, views=shelf, folders=folders, publisher=wire, stages=shelf, clock=clock)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from mainspring.core.errors import (
     NotFound,
     Unavailable,
 )
+from mainspring.registry.signature import Field, Signature
 from mainspring.releases.service import Releases
 from mainspring.serving.engine.routing import Split
 from mainspring.serving.model import FeatureBinding, ServingState
@@ -253,6 +254,64 @@ def test_a_canary_with_other_features_is_refused(
     releases.deploy("rider", "model:rider@1")
     with pytest.raises(Conflict, match="other features"):
         releases.deploy("rider", "model:rider@2", canary=0.1)
+
+
+def test_a_release_pins_a_version_of_a_view_with_its_lineage(releases: Releases, wire: Wire) -> None:
+    pinned = releases.deploy("churn", "model:churn@1", features=FeatureBinding(view="rider")).pinned.features
+    assert pinned == FeatureBinding(view="feature_view:rider@3", key="rider", columns=["age", "trips"])
+    assert wire.served("churn").features == pinned
+    with releases.database.read() as connection:
+        above = {edge.source for edge in edges_up(connection, ["release:churn@1"])}
+    assert above == {"model:churn@1", "dataset:trips@1", "feature_view:rider@3"}
+
+
+def test_the_view_that_is_asked_for_goes_before_the_one_that_the_model_remembers(
+    releases: Releases, shelf: Shelf, features: Callable[[int], FeatureBinding]
+) -> None:
+    shelf.add("model:rider@1", features=FeatureBinding(view="feature_view:rider@1"))
+    assert releases.deploy("rider", "model:rider@1").pinned.features == FeatureBinding(
+        view="feature_view:rider@1", key="rider", columns=["age", "trips"]
+    )
+    asked = FeatureBinding(view="feature_view:rider@2", key="who", columns=["age"])
+    assert releases.deploy("rider", "model:rider@1", features=asked).pinned.features == asked
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "says"),
+    [
+        (FeatureBinding(view="nobody"), NotFound, "nobody"),
+        (FeatureBinding(view="rider@4"), NotFound, "rider@4"),
+        (FeatureBinding(view="rider", columns=["height"]), InvalidRequest, "has no feature height; it has age, trips"),
+        (FeatureBinding(view="rider", columns=["town"]), InvalidRequest, "takes no column town; it takes age, trips"),
+        (FeatureBinding(view="rider", key="age"), InvalidRequest, "another key column"),
+    ],
+)
+def test_features_that_cannot_be_read_are_refused_and_change_nothing(
+    releases: Releases, wish: FeatureBinding, error: type[MainspringError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        releases.deploy("churn", "model:churn@1", features=wish)
+    assert releases.list() == []
+
+
+def test_a_model_without_any_of_the_features_cannot_pin_them(releases: Releases, shelf: Shelf) -> None:
+    shelf.add("model:other@1", signature=Signature([Field("height", "double")], []))
+    with pytest.raises(InvalidRequest, match="takes none of the features of feature_view:rider@3"):
+        releases.deploy("other", "model:other@1", features=FeatureBinding(view="rider"))
+
+
+def test_a_canary_reads_the_rows_of_the_stable_release_and_what_it_takes_of_them(
+    releases: Releases, shelf: Shelf, wire: Wire
+) -> None:
+    shelf.add("model:rider@1", signature=Signature([Field("age", "double"), Field("town", "string")], []))
+    releases.deploy("rider", "model:rider@1", features=FeatureBinding(view="rider@2", key="who"))
+    canary = releases.deploy("rider", "model:churn@1", canary=0.1)
+    assert canary.pinned.features == FeatureBinding(view="feature_view:rider@2", key="who", columns=["age", "trips"])
+    served = wire.served("rider").features
+    assert served is not None
+    assert (served.view, served.columns) == ("feature_view:rider@2", ["age", "town", "trips"])
+    releases.promote_canary("rider")
+    assert wire.served("rider").features == canary.pinned.features
 
 
 def test_an_unknown_model_changes_nothing(releases: Releases) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mainspring.core.clock import ManualClock
 from mainspring.core.errors import NotFound
+from mainspring.features.model import FeatureView
 from mainspring.registry.signature import Field, Signature
 from mainspring.releases.model import Candidate
 from mainspring.releases.service import Releases
@@ -35,6 +36,9 @@ class Surroundings:
         if model not in [f"model:churn@{version}" for version in (1, 2, 3)]:
             raise NotFound(f"no model {model}")
         return Candidate(model=model, digest="sha256:" + "0" * 64, engine="onnx", signature=SIGNATURE, task="binary")
+
+    def readable(self, view: str) -> FeatureView:
+        raise NotFound(f"no feature view {view}")
 
     def materialise(self, digest: str) -> Path:
         return self.folder
@@ -126,7 +130,9 @@ def surroundings(tmp_path: Path) -> Surroundings:
 @pytest.fixture
 def releases(database: Database, surroundings: Surroundings, clock: ManualClock) -> Releases:
     around = surroundings
-    releases = Releases(database, models=around, folders=around, publisher=around, stages=around, clock=clock)
+    releases = Releases(
+        database, models=around, views=around, folders=around, publisher=around, stages=around, clock=clock
+    )
     releases.deploy("churn", "model:churn@1")
     return releases
 

@@ -121,7 +121,20 @@ class Features:
     def resolve(self, view: str) -> FeatureView:
         """Give the version that ``feature_view:name@2``, ``feature_view:name`` (the latest) or ``name`` stands for."""
         parsed = Ref.parse(view, kind="feature_view")
+        if parsed.alias is not None:
+            raise InvalidRequest(f"{view!r} has an alias, and feature views have versions only, such as @1", view=view)
         return self.get(parsed.name) if parsed.version is None else self.version(parsed.name, parsed.version)
+
+    def readable(self, view: str) -> FeatureView:
+        """Give the version as `resolve` does; raises Conflict while nothing of it can be read online."""
+        found = self.resolve(view)
+        if self.reader.view(found.ref) is None:
+            raise Conflict(
+                f"{found.ref} was never materialised, so nothing of it can be read online: "
+                f"`mainspring feature materialise {found.name} {found.version}` does that",
+                view=found.ref,
+            )
+        return found
 
     def training_set(
         self, view: str, labels: pl.DataFrame | str, *, time_column: str, dataset: str | None = None
@@ -197,8 +210,8 @@ class Features:
         A last value that has come to its maximum age is missing, also when it was not yet at the materialisation.
         """
         view = self.version(name, version)
-        if wrong := next((key for key in keys if len(key) != len(view.keys)), None):
-            raise InvalidRequest(f"{wrong!r} is no key of {view.ref}: expected values of {', '.join(view.keys)}")
+        if wrong := [key for key in keys if len(key) != len(view.keys)]:
+            raise InvalidRequest(f"{wrong[0]!r} is no key of {view.ref}: expected values of {', '.join(view.keys)}")
         rows = self.reader.read(view.ref, keys, microseconds(self.clock.now() - _EPOCH))
         return [
             OnlineRow(key, _plain(row.values), _instant(row.event_us), _instant(row.as_of_us))

@@ -11,6 +11,10 @@ from mainspring.registry.service import Registry
 from mainspring.releases.model import Candidate
 from mainspring.rollouts.service import Rollouts
 from mainspring.serving.engine.session import Session, open_session
+from mainspring.serving.model import FeatureBinding
+
+FEATURE_VIEW_TAG = "feature_view"
+"""The tag of a model version with the ref of the feature view that it was trained on."""
 
 
 class ReleasableModels:
@@ -22,7 +26,7 @@ class ReleasableModels:
     def candidate(self, model: str) -> Candidate:
         """Give what the registry knows of a version named by ref; raises NotFound."""
         version: ModelVersion = self._registry.resolve(model)
-        info = version.info
+        info, view = version.info, version.tags.get(FEATURE_VIEW_TAG)
         return Candidate(
             model=version.ref,
             digest=version.digest,
@@ -32,6 +36,7 @@ class ReleasableModels:
             metric=info.metric,
             classes=info.classes,
             dataset=version.dataset,
+            features=FeatureBinding(view=view) if view else None,
             trusted=version.trusted,
         )
 

@@ -65,13 +65,16 @@ class Platform(Session):
         predictions = PredictionLog(self.tables, database, self.home / "spool")
         models = ReleasableModels(registry)
         publisher = StatePublisher(self.home / "snapshots")
-        releases = Releases(database, models=models, folders=self.folders, publisher=publisher, stages=models)
+        features = Features(database, datasets, self.kv)
+        releases = Releases(
+            database, models=models, views=features, folders=self.folders, publisher=publisher, stages=models
+        )
         pipelines = Pipelines(database)
         monitoring = Monitoring(database, predictions)
         rollouts = Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, registry))
         return {
             "datasets": datasets,
-            "features": Features(database, datasets, self.kv),
+            "features": features,
             "tracking": tracking,
             "registry": registry,
             "predictions": predictions,

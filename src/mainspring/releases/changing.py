@@ -9,6 +9,7 @@ from mainspring.core.actor import current_actor
 from mainspring.core.errors import Conflict
 from mainspring.core.events import Event
 from mainspring.releases import store
+from mainspring.releases.binding import same_rows
 from mainspring.releases.events import (
     CanaryDropped,
     CanaryGrown,
@@ -85,7 +86,7 @@ def start(connection: Connection, status: EndpointStatus, release: Release, shar
             f"endpoint {endpoint.name} has no release that a canary could be compared with: deploy without a canary",
             endpoint=endpoint.name,
         )
-    if release.pinned.features != stable.pinned.features:
+    if not same_rows(release.pinned.features, stable.pinned.features):
         raise Conflict(
             f"{release.model} reads other features than {stable.ref} does, and an endpoint has one feature view at a "
             "time: deploy it without a canary, or to an endpoint of its own",

@@ -17,8 +17,8 @@ Action = Literal["deployed", "canary_started", "canary_grown", "canary_promoted"
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What the registry knows of one model version, as far as a release pins it.
 
-    ``features`` names a pinned version of a feature view. ``trusted`` says that the origin of a model that brings code
-    is known.
+    ``features`` names a feature view, in a release a pinned version of it. ``trusted`` says that the origin of a model
+    that brings code is known.
     """
 
     model: str

@@ -6,18 +6,22 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import msgspec
+
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import AlreadyExists, Conflict, Forbidden, InvalidRequest
 from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_name, ref
+from mainspring.features.model import FeatureView
 from mainspring.registry.quality import metric_named
 from mainspring.registry.signature import Task
 from mainspring.releases import changing, store
+from mainspring.releases.binding import bind
 from mainspring.releases.events import EndpointCreated
 from mainspring.releases.model import Candidate, Change, Endpoint, EndpointStatus, Release
 from mainspring.releases.serving_state import Folders, endpoint_state
 from mainspring.releases.stages import Stage, stages_after
-from mainspring.serving.model import ServingState
+from mainspring.serving.model import FeatureBinding, ServingState
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 
@@ -33,6 +37,14 @@ class Models(Protocol):
 
     def candidate(self, model: str) -> Candidate:
         """Give what the registry knows of ``model:name@version`` or ``model:name@alias``; raises NotFound."""
+        ...
+
+
+class Views(Protocol):
+    """Finds feature views."""
+
+    def readable(self, view: str) -> FeatureView:
+        """Give the version that a ref stands for; raises NotFound, Conflict when it cannot be read online yet."""
         ...
 
 
@@ -65,6 +77,7 @@ class Releases:
         database: Database,
         *,
         models: Models,
+        views: Views,
         folders: Folders,
         publisher: Publisher,
         stages: Stages,
@@ -72,7 +85,7 @@ class Releases:
     ) -> None:
         self.database = database
         self.clock = clock or SystemClock()
-        self._models = models
+        self._models, self._views = models, views
         self._folders = folders
         self._publisher = publisher
         self._stages = stages
@@ -137,14 +150,17 @@ class Releases:
         canary: float | None = None,
         configuration: dict[str, Any] | None = None,
         token: str | None = None,
+        features: FeatureBinding | None = None,
     ) -> Release:
         """Pin a model version with what it was made from, and serve it: to all, or to the share *canary* of the units.
 
-        The endpoint is made when it is not there. A second call with the same *token* gives the first release and
-        changes nothing. Raises NotFound for an unknown model, InvalidRequest for a share outside of 0 to 1, Forbidden
-        for a model with code of unknown origin, and Conflict when a canary runs already, when there is no stable
-        release to compare a canary with, when the canary reads other features, or when the endpoint serves another
-        task.
+        *features* is the view that fills the columns which requests leave out; without it, the one that the model
+        version was registered with, else for a canary that of the stable release. The endpoint is made when it is not
+        there. A second call with the same *token* gives the first release and changes nothing. Raises NotFound for an
+        unknown model or view, InvalidRequest for a share outside of 0 to 1 or features that the model does not take,
+        Forbidden for a model with code of unknown origin, and Conflict when a canary runs already, when there is no
+        stable release to compare a canary with, when the canary reads other features, when the view was never
+        materialised, or when the endpoint serves another task.
         """
         check_name(endpoint, "endpoint")
         if canary is not None:
@@ -152,9 +168,9 @@ class Releases:
         if token is not None and (done := self._deployed(token, endpoint)):
             self._settle([done.model])
             return done
-        candidate = self._models.candidate(str(Ref.parse(model, kind="model")))
-        if candidate.engine == "process" and not candidate.trusted:
-            raise Forbidden(f"{candidate.model} would run code of unknown origin: register it here, or trust it first")
+        candidate = self._candidate(model)
+        wanted = features or candidate.features or (None if canary is None else self._stable_features(endpoint))
+        candidate = msgspec.structs.replace(candidate, features=self._bound(wanted, candidate))
         self._folders.materialise(candidate.digest)
         with self.database.begin() as connection:
             now = self.clock.now()
@@ -248,6 +264,25 @@ class Releases:
     def republish(self) -> None:
         """Publish the state and set every stage once more: what a control plane does when it starts."""
         self._settle(None)
+
+    def _candidate(self, model: str) -> Candidate:
+        candidate = self._models.candidate(str(Ref.parse(model, kind="model")))
+        if candidate.engine == "process" and not candidate.trusted:
+            raise Forbidden(f"{candidate.model} would run code of unknown origin: register it here, or trust it first")
+        return candidate
+
+    def _stable_features(self, endpoint: str) -> FeatureBinding | None:
+        """Give the features that a canary reads when nobody says which: the present ones, whatever columns it takes."""
+        with self.database.read() as connection:
+            stable = store.find_served(connection, endpoint)
+        if stable is None or stable.pinned.features is None:
+            return None
+        return msgspec.structs.replace(stable.pinned.features, columns=[])
+
+    def _bound(self, wanted: FeatureBinding | None, candidate: Candidate) -> FeatureBinding | None:
+        if wanted is None:
+            return None
+        return bind(wanted, self._views.readable(wanted.view), candidate.signature, candidate.model)
 
     def _deployed(self, token: str, endpoint: str) -> Release | None:
         with self.database.read() as connection:

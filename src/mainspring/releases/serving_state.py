@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from mainspring.releases.binding import joined
 from mainspring.releases.model import EndpointStatus, Release
 from mainspring.serving.model import Arm, EndpointState
 
@@ -20,18 +21,19 @@ class Folders(Protocol):
 def endpoint_state(status: EndpointStatus, folders: Folders) -> EndpointState | None:
     """Give what an endpoint serves, with the files of its arms in place; None while it serves nothing.
 
-    The features are those that the stable release pins. The salt is the canary's release: every rollout deals the units
-    anew, and keeps them where they are while it grows.
+    The features are those that the releases pin, which read the same rows. The salt is the canary's release: every
+    rollout deals the units anew, and keeps them where they are while it grows.
     """
     if status.stable is None:
         return None
+    tried = None if status.canary is None else status.canary.pinned.features
     return EndpointState(
         name=status.endpoint.name,
         stable=_arm(status.stable, folders),
         canary=None if status.canary is None else _arm(status.canary, folders),
         canary_share=status.endpoint.canary_share,
         salt="" if status.canary is None else status.canary.ref,
-        features=status.stable.pinned.features,
+        features=joined(status.stable.pinned.features, tried),
     )
 
 

@@ -85,6 +85,12 @@ def find_status(connection: Connection, name: str, *, lock: bool = False) -> End
     return EndpointStatus(endpoint=endpoint, stable=found[0], canary=found[1], previous=found[2])
 
 
+def find_served(connection: Connection, name: str) -> Release | None:
+    """Find the stable release of an endpoint; None when it has none, or is not there."""
+    stable = connection.execute(select(endpoints.c.stable).where(endpoints.c.name == name)).scalar()
+    return None if stable is None else find_release(connection, name, stable)
+
+
 def find_endpoints(connection: Connection) -> list[Endpoint]:
     """List all endpoints by name."""
     return _endpoints(connection, select(endpoints).order_by(endpoints.c.name))

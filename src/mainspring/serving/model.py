@@ -32,11 +32,14 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureBinding(msgspec.Struct, frozen=True, kw_only=True):
-    """The pinned feature view that fills the columns which a request leaves out, read by the key column *key*."""
+    """The pinned feature view that fills the columns which a request leaves out, read by the key column *key*.
+
+    In a wish, what is left empty is found when it is pinned: the key of the view, all columns that the model takes.
+    """
 
     view: str
-    key: str
-    columns: list[str]
+    key: str = ""
+    columns: list[str] = []
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):

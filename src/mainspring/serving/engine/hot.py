@@ -281,12 +281,13 @@ class Endpoint:
     ) -> dict[str, list[Any]]:
         """Add the columns that the pinned feature view knows and the request left out, read by the key column.
 
-        *at_us* is the time of the event, when the request tells it.
+        Only those that the arm needs: the other arm may take more. *at_us* is the time of the event, when the request
+        tells it.
         """
         binding = self.binding
         if binding is None:
             return columns
-        missing = [name for name in binding.columns if name not in columns]
+        missing = [name for name in binding.columns if name in needed and name not in columns]
         if missing and binding.key not in columns:
             raise InvalidRequest(
                 f"columns {', '.join(missing)} come from {binding.view}, which is read by the column {binding.key!r}: "
