@@ -46,13 +46,14 @@ def test_recency_is_searched_only_where_rows_have_a_time():
 
 def test_a_search_that_starts_from_earlier_parameters_tries_them_first():
     start = {"candidate": "linear", "strength": 0.25, "half_life": 0.3}
-    made = search(ground(ageing=True), PROBLEM, CANDIDATES, trials=4, budget_s=60, start_from=start)
-    assert [(a.parameters["strength"], a.parameters["half_life"]) for a in made[:3]] == [
+    made = search(ground(ageing=True), PROBLEM, CANDIDATES, trials=5, budget_s=60, start_from=start)
+    assert [(a.parameters["strength"], a.parameters["half_life"]) for a in made[:4]] == [
         (0.25, 0.3),
+        (0.25, 0.03),
         (0.25, 0.1),
         (0.25, 0.0),
     ]
-    assert made[3].candidate == "boosting"
+    assert made[4].candidate == "boosting"
 
 
 def test_parameters_of_a_kind_that_is_gone_are_passed_over():

@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from mainspring.core.errors import GateRefused, NotFound
 from mainspring.core.refs import Ref
+from mainspring.loop.change import losses_of, worse_since
 from mainspring.loop.rows import columns_of, logged_rows, set_aside
+from mainspring.monitoring.answers import logged_outputs, logged_truth, scores_of
 from mainspring.monitoring.learning import Scored
 from mainspring.pipelines.context import StepContext
 from mainspring.pipelines.model import Pipeline, Step
@@ -21,10 +24,11 @@ from mainspring.planes.adapters import ServedScorer
 from mainspring.planes.embedded import Platform
 from mainspring.registry.gate_model import GatePolicy, Holdout
 from mainspring.registry.model import ModelVersion
+from mainspring.registry.signature import ModelInfo
 from mainspring.rollouts.model import RolloutPolicy
 
 _HERE = "mainspring.loop.retraining"
-_FIRST_TRIALS, _NEXT_TRIALS = 8, 4
+_FIRST_TRIALS, _NEXT_TRIALS = 8, 6
 _REFERENCE_ROWS = 20_000
 
 
@@ -33,7 +37,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``dataset`` names the rows known at the start. ``ordered``: the rows stand in the order of time, also where no
     column tells it. ``recent`` is how many of the newest rows count as recent: some of them are set aside for the gate,
-    and the new model's traffic is compared with them. ``firing`` is the trigger's, None for the first turn.
+    and the new model's traffic is compared with them. When the answers have become worse it is the rows since then,
+    within ``fewest_recent`` and ``most_recent``. ``firing`` is the trigger's, None for the first turn.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ordered: bool = True
     seed: int = 0
     recent: int = 2_000
+    fewest_recent: int = 150
+    most_recent: int = 20_000
     gate: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = RolloutPolicy()
     firing: str | None = None
@@ -63,13 +70,19 @@ PIPELINE = Pipeline(
 
 
 class Assembled(msgspec.Struct, frozen=True):
-    """The rows to learn from and those set aside for the gate, as dataset refs; ``logged`` came from live traffic."""
+    """The rows to learn from and those set aside for the gate, as dataset refs; ``logged`` came from live traffic.
+
+    ``recent`` counts the newest rows of both together; ``worse_since`` says how many of them came since the answers
+    became worse (None when they did not).
+    """
 
     training: str
     holdout: str
     columns: list[str]
     rows: int
     logged: int
+    recent: int
+    worse_since: int | None = None
 
 
 def assemble(context: StepContext) -> Assembled:
@@ -77,13 +90,15 @@ def assemble(context: StepContext) -> Assembled:
     plan, platform = _plan(context), _platform(context)
     start = Ref.parse(plan.dataset, kind="dataset")
     known = platform.datasets.read(start.name, start.version)
-    logged = _logged(platform, plan, known)
-    if logged is None:
+    live = _logged(platform, plan, known)
+    recent, worse, logged_count = plan.recent, None, 0
+    if live is None:
         training, holdout = set_aside(known, plan.recent, newest=True)
-        logged_count = 0
     else:
+        logged, worse = live
+        recent = min(plan.most_recent, max(plan.fewest_recent, plan.recent if worse is None else worse))
         known = known.select(logged.columns)
-        training, holdout = set_aside(pl.concat([known, logged], how="vertical"), plan.recent, newest=False)
+        training, holdout = set_aside(pl.concat([known, logged], how="vertical"), recent, newest=False)
         logged_count = logged.height
     context.progress(f"{training.height} rows to learn from, {holdout.height} set aside")
     made = [
@@ -98,10 +113,11 @@ def assemble(context: StepContext) -> Assembled:
         )
         for part, frame in (("training", training), ("holdout", holdout))
     ]
-    return Assembled(made[0].ref, made[1].ref, training.columns, training.height, logged_count)
+    return Assembled(made[0].ref, made[1].ref, training.columns, training.height, logged_count, recent, worse)
 
 
-def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> pl.DataFrame | None:
+def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> tuple[pl.DataFrame, int | None] | None:
+    """Give the labelled traffic, and how many of its newest rows came since the present champion became worse."""
     try:
         status = platform.releases.status(plan.name)
     except NotFound:
@@ -111,7 +127,18 @@ def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> pl.DataFrame
     info = platform.registry.resolve(status.stable.model).info
     kinds = {field.name: "datetime" if field.kind == "datetime" else field.type for field in info.signature.inputs}
     read = platform.predictions.read(plan.name, columns=kinds, answered=True, labelled=True)
-    return logged_rows(read, known, target=plan.target, time=plan.time)
+    rows = logged_rows(read, known, target=plan.target, time=plan.time)
+    return None if rows is None else (rows, _worse_since(read.rows, status.stable.ref, info))
+
+
+def _worse_since(rows: pl.DataFrame, release: str, info: ModelInfo) -> int | None:
+    of_release = rows.filter(pl.col("release") == release).sort(pl.coalesce("event_time", "at"), "prediction_id")
+    if info.task is None or of_release.is_empty():
+        return None
+    truth = logged_truth(of_release["label"].to_list(), info.task, info.classes)
+    scores = scores_of(logged_outputs(of_release["output"].to_list()), info.task, info.classes)
+    sound = np.isfinite(truth)
+    return worse_since(losses_of(truth[sound], scores.label[sound], numbers=info.task == "regression"))
 
 
 def train(context: StepContext) -> dict[str, Any]:
@@ -134,6 +161,8 @@ def train(context: StepContext) -> dict[str, Any]:
         seed=plan.seed,
         ordered=plan.ordered,
         start_from=start,
+        # The rows set aside were the third part of the recent ones.
+        recent=None if start is None else 2 * assembled.recent // 3,
         token=context.token("train"),
     )
     return msgspec.to_builtins(result)  # type: ignore[no-any-return]
@@ -233,7 +262,7 @@ def _reference(
         outputs = session.predict(columns_of(holdout, [field.name for field in version.info.signature.inputs]))
     finally:
         session.close()
-    recent = _REFERENCE_ROWS if watch else plan.recent
+    recent = _REFERENCE_ROWS if watch else max(plan.fewest_recent, 2 * assembled.recent // 3)
     platform.monitoring.set_reference(
         plan.name,
         release,

@@ -25,16 +25,21 @@ from mainspring.loop.wire import Reply
 from mainspring.monitoring.model import Finding, WindowReport, Windows
 from mainspring.monitoring.model import Settings as MonitorSettings
 from mainspring.pipelines.model import Job
+from mainspring.registry.gate_model import GatePolicy
 from mainspring.registry.model import ModelVersion
 from mainspring.rollouts.model import RolloutPolicy
-from mainspring.triggers.model import Firing, Policy
+from mainspring.triggers.model import Firing, Policy, VolumeRule
 
 _POLL_S = 0.03
 _INGESTED_WITHIN_S = 30.0
 _SERVED_WITHIN_S = 30.0
-_CANARY_CHUNKS = 4
-_CANARY_STEPS = (0.1, 0.5)
-_MIN_RECENT, _RECENT_WINDOWS = 200, 4
+_CANARY_CHUNKS = 8
+_CANARY_STEPS = (0.25, 0.5)
+_FEWEST_RECENT, _FEWEST_RECENT_WINDOWS, _RECENT_WINDOWS, _MOST_RECENT_WINDOWS = 150, 2, 6, 12
+_FEW_REQUESTS = 1_500
+# One in ten candidates that are no better may pass its gate: what it then does as a canary is looked at once more.
+_GATE_LEVEL = 0.8
+_RETRAIN_EVERY_WINDOWS = 4
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +80,7 @@ class Turn:
         self.alarms: list[Alarm] = []
         self.retrainings: list[Retraining] = []
         self.decisions: list[Decision] = []
+        self.regular = False
         self.posted = 0
         self.expected_rows = self.expected_labels = 0
         self.window = Window(0, 0, 0)
@@ -119,7 +125,8 @@ class Turn:
         session = self.platform.session
         rows = self.split.windows[0].stop - self.split.windows[0].start
         session.monitoring.configure(self.name, MonitorSettings(windows=Windows(rows=rows)))
-        plan = self._plan(dataset, rows)
+        plan = plan_of(self.name, self.split, dataset, metric=self.request.metric, seed=self.request.seed)
+        self.plan = plan
         session.triggers.set_policy(self.name, _policy(plan))
         with self.stages.stage("train") as step:
             job = session.pipelines.start(PIPELINE, msgspec.to_builtins(plan), token=f"loop:{self.name}:first")
@@ -131,25 +138,6 @@ class Turn:
             self._until_served(released["model"])
             step.done(f"{released['model']} passed its gate and serves as {released['release']}")
         return session.registry.resolve(released["model"])
-
-    def _plan(self, dataset: str, rows: int) -> Plan:
-        split = self.split
-        return Plan(
-            name=self.name,
-            target=split.target,
-            dataset=dataset,
-            time=split.dated,
-            key=split.key,
-            metric=self.request.metric,
-            seed=self.request.seed,
-            recent=max(_MIN_RECENT, _RECENT_WINDOWS * rows),
-            rollout=RolloutPolicy(
-                steps=_CANARY_STEPS,
-                step_requests=max(20, rows // 20),
-                min_requests=max(50, rows // 3),
-                latency_floor_ms=50.0,
-            ),
-        )
 
     def _traffic(self, champion: ModelVersion) -> Traffic:
         names = [field.name for field in champion.info.signature.inputs]
@@ -348,9 +336,20 @@ class Turn:
             promoted = rollout.status == "promoted"
             if promoted:
                 self._until_reacted(rollout.candidate)
+                self._retrain_regularly()
             outcome: Outcome = "promoted" if promoted else "rolled_back"
             self.retrainings[-1] = msgspec.structs.replace(self.retrainings[-1], outcome=outcome, detail=rollout.reason)
             step.done(f"{rollout.candidate} {outcome.replace('_', ' ')}: {rollout.reason}")
+
+    def _retrain_regularly(self) -> None:
+        """Once a retraining has paid, the data are known to change: do not wait for the next alarm."""
+        if self.regular:
+            return
+        self.regular = True
+        every = _RETRAIN_EVERY_WINDOWS * (self.window.stop - self.window.start)
+        policy = _policy(self.plan, VolumeRule(labels=every))
+        self.platform.call(lambda session: session.triggers.set_policy(self.name, policy))
+        self.notes.append(f"from window {self.window.number} on, every {every} labels start a retraining too")
 
     def _until_reacted(self, model: str) -> None:
         """Wait until the champion and the watch have followed the promotion."""
@@ -408,8 +407,39 @@ class Turn:
         )
 
 
-def _policy(plan: Plan) -> Policy:
-    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=1)
+def plan_of(name: str, split: Split, dataset: str, *, metric: str | None, seed: int) -> Plan:
+    """Give the plan of every training of a turn: how much counts as recent follows from the size of the windows."""
+    rows = split.windows[0].stop - split.windows[0].start
+    return Plan(
+        name=name,
+        target=split.target,
+        dataset=dataset,
+        time=split.dated,
+        key=split.key,
+        metric=metric,
+        seed=seed,
+        recent=max(_FEWEST_RECENT, _RECENT_WINDOWS * rows),
+        fewest_recent=max(_FEWEST_RECENT, _FEWEST_RECENT_WINDOWS * rows),
+        most_recent=max(_FEWEST_RECENT, _MOST_RECENT_WINDOWS * rows),
+        gate=GatePolicy(level=_GATE_LEVEL),
+        rollout=_rollout(max(1, rows // split.rows_per_request)),
+    )
+
+
+def _policy(plan: Plan, volume: VolumeRule | None = None) -> Policy:
+    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=1, volume=volume)
+
+
+def _rollout(requests: int) -> RolloutPolicy:
+    """Give a rollout that takes about one window of *requests* requests."""
+    return RolloutPolicy(
+        steps=_CANARY_STEPS,
+        step_requests=max(10, requests // 12),
+        min_requests=max(30, requests // 4),
+        # So few requests cannot show that errors differ by less.
+        error_margin=0.05 if requests < _FEW_REQUESTS else 0.01,
+        latency_floor_ms=50.0,
+    )
 
 
 def _free_name(session: Session, wanted: str) -> str:

@@ -16,6 +16,7 @@ MAX_COLUMNS = 500
 _MIN_ROWS = 50
 _LARGEST = np.float32(1e30)
 _FREE_TEXT = 0.5
+_UNCHANGING = "the same value in every row"
 _LIKE_AN_ID = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownum|row_number)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z0-9]I[Dd]$")
 
@@ -36,11 +37,12 @@ class Inspection(msgspec.Struct, frozen=True):
     warnings: list[str]
 
 
-def inspect(frame: pl.DataFrame, target: str, *, key: Sequence[str] = ()) -> Inspection:
-    """Look at every column but the target."""
+def inspect(frame: pl.DataFrame, target: str, *, key: Sequence[str] = (), constants: bool = False) -> Inspection:
+    """Look at every column but the target. With *constants*, columns of one value are kept beside others."""
     columns: list[Column] = []
     dropped: dict[str, str] = {}
     warnings: list[str] = []
+    unchanging: list[str] = []
     truth = frame[target]
     for series in frame.drop(target).get_columns():
         name = series.name
@@ -48,12 +50,16 @@ def inspect(frame: pl.DataFrame, target: str, *, key: Sequence[str] = ()) -> Ins
         if reason is None and _same(series, truth):
             reason = "it equals the target"
             warnings.append(f"{name!r} equals the target {target!r} in every row: left out, it would leak the answer")
-        if reason is not None:
+        if reason == _UNCHANGING and constants:
+            unchanging.append(name)
+        elif reason is not None:
             dropped[name] = reason
             continue
         columns.append(Column(name, _kind(series.dtype), series.dtype.is_integer() and not series.null_count()))
         if (hint := _leak(series, truth)) is not None:
             warnings.append(hint)
+    if len(columns) == len(unchanging):
+        return Inspection([], dropped | dict.fromkeys(unchanging, _UNCHANGING), warnings)
     return Inspection(columns, dropped, warnings)
 
 
@@ -102,7 +108,7 @@ def _useless(series: pl.Series) -> str | None:
         return f"values of the type {series.dtype} cannot be learned from"
     distinct = series.drop_nulls().n_unique()
     if distinct == 1 and values == rows:
-        return "the same value in every row"
+        return _UNCHANGING
     if rows < _MIN_ROWS:
         return None
     if series.dtype == pl.String and distinct > max(_MIN_ROWS, _FREE_TEXT * values):

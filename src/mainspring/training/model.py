@@ -57,7 +57,7 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     higher_is_better: bool
     validation: Estimate
     baseline: float | None
-    split: Literal["time", "random", "folds"]
+    split: Literal["time", "recent", "random", "folds"]
     rows: int
     rows_fitted: int
     columns: list[str]

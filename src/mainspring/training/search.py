@@ -163,16 +163,16 @@ def _alike(problem: Problem, truth: Array, best: Scores, other: Scores | None) -
 
 
 def _first(candidates: Mapping[str, Candidate], ageing: bool, start_from: Parameters | None) -> list[dict[str, Any]]:
-    recent = HALF_LIVES[1:3] if ageing else []
+    recent = HALF_LIVES[1:] if ageing else []
     plain = [_named(name, candidate.start[0], 0.0) for name, candidate in candidates.items()]
     if start_from is not None and start_from.get("candidate") in candidates:
         name = start_from["candidate"]
         before = start_from.get("half_life", 0.0) if ageing else 0.0
-        lives = dict.fromkeys([before, *recent, *([0.0] if ageing else [])])
+        lives = dict.fromkeys([before, *recent[::-1], *([0.0] if ageing else [])])
         others = [parameters for parameters in plain if parameters["candidate"] != name]
         return [*(_named(name, start_from, half_life) for half_life in lives), *others]
     more = [_named(name, start, 0.0) for name, candidate in candidates.items() for start in candidate.start[1:]]
-    newer = [{**parameters, "half_life": half_life} for half_life in recent for parameters in plain[:2]]
+    newer = [{**parameters, "half_life": half_life} for half_life in recent[:2] for parameters in plain[:2]]
     return [*plain[:2], *newer, *more, *plain[2:]]
 
 

@@ -46,7 +46,7 @@ class _Found(msgspec.Struct, frozen=True):
 
     best: Attempt
     trials: list[Trial]
-    split: Literal["time", "random", "folds"]
+    split: Literal["time", "recent", "random", "folds"]
     validation: Estimate
     baseline: float | None
 
@@ -98,6 +98,7 @@ class Training:
         rows: RowRange | None = None,
         ordered: bool = False,
         start_from: Parameters | None = None,
+        recent: int | None = None,
         token: str | None = None,
     ) -> TrainingResult:
         """Search for a good model of *target*, fit it on all *rows*, and store it.
@@ -105,6 +106,7 @@ class Training:
         *time* defaults to the dataset's own time column and orders the rows: candidates are judged on the latest fifth.
         *ordered* says that the rows stand in the order of time though no column tells it.
         *ordered* says that, without a time column, the rows stand in the order of time.
+        *recent* has candidates judged on blocks of that many latest rows, after something has changed.
         *start_from* are the ``parameters`` of an earlier result: they are tried first, so two or three trials are
         enough. Every trial is a tracked run below the training's own. A second call with the same *token* gives the
         first result. Raises InvalidData when nothing can be learned, InvalidRequest for arguments that do not fit,
@@ -130,7 +132,7 @@ class Training:
         )
         problem = Problem(table.target.task, table.classes, table.metric, seed)
         with self._run(experiment, version.ref, table, seed, token) as run, self._threads(table):
-            found = self._search(run, table, problem, trials, budget_s, start_from)
+            found = self._search(run, table, problem, trials, budget_s, start_from, _since(table, recent))
             model = self._model(run, version.ref, table, problem, found)
             result = _result(run, version.ref, table, problem, found, model, clock_time.perf_counter() - began)
             self._keep(result, token)
@@ -155,9 +157,10 @@ class Training:
         trials: int,
         budget_s: float,
         start_from: Parameters | None,
+        since: float | None,
     ) -> _Found:
         small = for_search(table, problem.seed)
-        how, splits = splits_of(small, problem.seed)
+        how, splits = splits_of(small, problem.seed, since)
         ground = Ground(small.frame, small.columns, small.truth, splits, small.time)
         tried: list[Trial] = []
 
@@ -275,6 +278,12 @@ class Training:
         threads = self.threads or (1 if len(table.truth) * len(table.columns) < _MANY_CELLS else None)
         with library("threadpoolctl").threadpool_limits(limits=threads):
             yield
+
+
+def _since(table: LearningTable, recent: int | None) -> float | None:
+    if recent is None or table.moments is None:
+        return None
+    return float(np.sort(table.moments)[-min(recent, len(table.moments))])
 
 
 def _sample(frame: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -12,6 +12,8 @@ from mainspring.core.errors import InvalidData, InvalidRequest
 from mainspring.registry.quality import Array
 
 VALIDATION_SHARE = 0.2
+_FEWEST_RECENT, _FEW_RECENT = 30, 3_000
+_BLOCKS, _TURNS = 12, 3
 
 
 class RowRange(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,26 @@ def split_by_time(moments: pl.Series) -> Split | None:
     if min(len(learn), len(judge)) < len(at) / 10:
         return None
     return Split(learn, judge, ages(at[learn]))
+
+
+def split_recent(at: Array, since: float) -> list[Split]:
+    """Judge on blocks of the rows from *since* on, and learn from all others: older rows, and the blocks between.
+
+    After a sudden change the older rows alone cannot tell what holds now. Few recent rows are all judged, by turns.
+    No split when there are fewer than thirty.
+    """
+    order = np.argsort(at, kind="stable")
+    recent = order[np.searchsorted(at[order], since) :]
+    if len(recent) < _FEWEST_RECENT or len(recent) == len(at):
+        return []
+    block = np.arange(len(recent)) // max(1, len(recent) // _BLOCKS) % _TURNS
+    turns = range(_TURNS) if len(recent) <= _FEW_RECENT else [_TURNS - 1]
+    splits = []
+    for turn in turns:
+        judge = np.sort(recent[block == turn])
+        learn = np.setdiff1d(np.arange(len(at)), judge, assume_unique=True)
+        splits.append(Split(learn, judge, ages(at[learn])))
+    return splits
 
 
 def split_at_random(truth: Array, classes: int, seed: int, *, folds: int = 1) -> list[Split]:

@@ -13,7 +13,16 @@ from mainspring.core.errors import InvalidData
 from mainspring.registry.quality import Array, default_metric, metric_named
 from mainspring.registry.signature import Task
 from mainspring.training.columns import MAX_COLUMNS, Column, inspect, most_telling
-from mainspring.training.split import RowRange, Split, ages, instants, select_rows, split_at_random, split_by_time
+from mainspring.training.split import (
+    RowRange,
+    Split,
+    ages,
+    instants,
+    select_rows,
+    split_at_random,
+    split_by_time,
+    split_recent,
+)
 from mainspring.training.target import Target, drop_unknown, read_target
 
 SEARCH_ROWS, SEARCH_CELLS = 30_000, 6_000_000
@@ -73,7 +82,9 @@ def read_table(
     truth = found.encode(frame[target])
     chosen = metric or default_metric(found.task, _minority(truth, len(found.classes or [])))
     metric_named(chosen, found.task)
-    columns, dropped = _columns(frame, target, key, truth, len(found.classes or []), warnings)
+    # What stands still so far may move later: a model in time takes it, so that it is logged and can be learned then.
+    constants = moments is not None
+    columns, dropped = _columns(frame, target, key, truth, len(found.classes or []), warnings, constants)
     return LearningTable(
         frame=frame.select([column.name for column in columns]),
         target=found,
@@ -87,8 +98,17 @@ def read_table(
     )
 
 
-def splits_of(table: LearningTable, seed: int) -> tuple[Literal["time", "random", "folds"], list[Split]]:
-    """Choose how candidates are judged: on later rows, on random ones, or by turns where there are few rows."""
+def splits_of(
+    table: LearningTable, seed: int, since: float | None = None
+) -> tuple[Literal["time", "recent", "random", "folds"], list[Split]]:
+    """Choose how candidates are judged: on later rows, on random ones, or by turns where there are few rows.
+
+    With *since*, a moment, they are judged on blocks of the rows from then on, when there are enough of them.
+    """
+    if since is not None and table.moments is not None:
+        recent = [split for split in split_recent(table.moments, since) if _learnable(table, split)]
+        if recent:
+            return "recent", recent
     if table.moments is not None:
         split = split_by_time(pl.Series(table.moments))
         if split is not None and _learnable(table, split):
@@ -144,10 +164,16 @@ def _learnable(table: LearningTable, split: Split) -> bool:
 
 
 def _columns(
-    frame: pl.DataFrame, target: str, key: Sequence[str], truth: Array, classes: int, warnings: list[str]
+    frame: pl.DataFrame,
+    target: str,
+    key: Sequence[str],
+    truth: Array,
+    classes: int,
+    warnings: list[str],
+    constants: bool,
 ) -> tuple[list[Column], dict[str, str]]:
     clashing = [name for name in _TAKEN_NAMES if name in frame.columns and name != target]
-    found = inspect(frame.drop(clashing), target, key=key)
+    found = inspect(frame.drop(clashing), target, key=key, constants=constants)
     dropped = {**found.dropped, **dict.fromkeys(clashing, "an answer of the model has this name: rename the column")}
     warnings += found.warnings
     columns = found.columns
