@@ -106,6 +106,7 @@ def test_commands_that_messages_advise_exist() -> None:
         (["rollback", "churn"], 3, "churn"),
         (["lineage", "nonsense"], 2, "is not a ref"),
         (["lineage", "model:churn@1"], 3, "no event names model:churn@1"),
+        (["lineage", "model:churn"], 3, "there is no model churn"),
         (["lineage", "prediction:01J00000000000000000000000"], 3, "no endpoint has logged"),
         (["dataset", "get", "trips"], 3, "there is no dataset 'trips'"),
         (["dataset", "version", "trips", "one"], 2, "version: Expected `int`"),

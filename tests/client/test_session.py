@@ -142,6 +142,16 @@ def test_a_prediction_leads_to_its_release_and_on_to_the_model(
     assert session.trace(model, "down").edges
 
 
+def test_without_a_version_the_lineage_is_that_of_the_latest(session: Session, name: str, tmp_path: Path) -> None:
+    for classes in (3, 4):
+        (tmp_path / "plant.onnx").write_bytes(matrix_graph(classes))
+        session.import_model(name, tmp_path / "plant.onnx")
+    session.releases.deploy(name, name)
+    assert session.trace(f"model:{name}", "down").ref == f"model:{name}@2"
+    session.import_dataset(name, ROWS)
+    assert session.trace(f"dataset:{name}").ref == f"dataset:{name}@1"
+
+
 def test_a_prediction_that_nobody_logged_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound, match="no endpoint has logged"):
         session.trace(f"prediction:{new_id()}")

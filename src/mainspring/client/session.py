@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -17,10 +21,12 @@ from mainspring.core.actor import current_actor
 from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.events import Edge
 from mainspring.core.refs import Ref
+from mainspring.core.settings import Settings
 from mainspring.lineage.model import Direction, Trace
 from mainspring.storage.objects.tree import put_tree
 
 if TYPE_CHECKING:
+    from mainspring.client.logging import RunLogger, Value
     from mainspring.datasets.model import DatasetVersion
     from mainspring.datasets.service import Datasets
     from mainspring.features.service import Features
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
     from mainspring.tracking.service import Tracking
     from mainspring.training.service import Training
     from mainspring.triggers.service import Triggers
+
+END_WITHIN_S = 30.0
+"""How long closing a session waits for what was logged to arrive; what did not is sent by a later session."""
 
 SERVICES = {
     "datasets": "mainspring.datasets.service:Datasets",
@@ -74,11 +83,16 @@ class Session:
     rollouts: Rollouts
     triggers: Triggers
 
-    def __init__(self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None]) -> None:
+    def __init__(
+        self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None], *, spool: Path
+    ) -> None:
+        """Join *services*; *spool* is the folder of this machine where logged runs wait until they have arrived."""
         for name in SERVICES:
             setattr(self, name, services[name])
         self.objects = objects
         self._close = close
+        self._spool = spool
+        self._loggers: list[RunLogger] = []
 
     def import_dataset(
         self,
@@ -118,15 +132,45 @@ class Session:
             raise InvalidRequest(f"there is no file or folder {source}")
         return self.registry.register(name, digest=self.objects.put_file(source), **options)
 
+    def start_run(
+        self,
+        experiment: str,
+        name: str | None = None,
+        *,
+        params: Mapping[str, Value] | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
+    ) -> RunLogger:
+        """Start a run and log to it without waiting; best in a ``with`` block, which ends the run as the block ends.
+
+        What is logged reaches a folder of this machine at once and the platform when it answers, each thing once and
+        in order, if need be by a later session. Raises InvalidRequest for a bad name or what is too long.
+        """
+        from mainspring.client.logging import start_run
+
+        logger = start_run(self.tracking, experiment, name, spool=self._spool, parent=parent, params=params, tags=tags)
+        self._loggers = [*(one for one in self._loggers if not one.closed), logger]
+        return logger
+
     def trace(self, ref: str, direction: Direction = "up", depth: int = 32) -> Trace:
-        """Follow the lineage of *ref*; a prediction leads to its release, and from there on up."""
+        """Follow the lineage of *ref*; a prediction leads to its release, and from there on up.
+
+        A model or dataset without a version stands for its latest one. Raises NotFound when nothing is known of it.
+        """
         parsed = Ref.parse(ref)
         if parsed.kind != "prediction":
-            return self.lineage.trace(ref, direction, depth)
+            return self.lineage.trace(self._versioned(parsed), direction, depth)
         made_by = self._release_of(parsed.name)
         first = Edge(made_by, "Predicted", ref)
         above = self.lineage.trace(made_by, "up", depth)
         return Trace(ref, "up", [first, *above.edges], above.cut)
+
+    def _versioned(self, ref: Ref) -> str:
+        if ref.version is None and ref.alias is None and ref.kind == "model":
+            return self.registry.resolve(str(ref)).ref
+        if ref.version is None and ref.alias is None and ref.kind == "dataset":
+            return self.datasets.latest(ref.name).ref
+        return str(ref)
 
     def _release_of(self, prediction: str) -> str:
         for endpoint in self.releases.list():
@@ -135,18 +179,27 @@ class Session:
         raise NotFound(f"no endpoint has logged a prediction {prediction}; the log follows the answers by some seconds")
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Let go of files and connections; runs that were not ended end now, as finished."""
+        self._end_runs(None)
         self._close()
+
+    def _end_runs(self, error: BaseException | None) -> None:
+        deadline = time.monotonic() + END_WITHIN_S
+        for logger in self._loggers:
+            if not logger.closed:
+                logger.end_after(error, timeout_s=max(0.0, deadline - time.monotonic()))
+        self._loggers.clear()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end_runs(error)
         self.close()
 
 
-def connect(url: str) -> Session:
-    """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``."""
+def connect(url: str, cache: str = Settings().cache) -> Session:
+    """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``; *cache* as in the settings."""
     from importlib import import_module
 
     headers = {"x-mainspring-actor": current_actor().name, "content-type": "application/json"}
@@ -155,7 +208,16 @@ def connect(url: str) -> Session:
     for name, place in SERVICES.items():
         module, attribute = place.split(":")
         services[name] = remote(getattr(import_module(module), attribute), http)
-    return Session(services, RemoteObjects(http), http.close)
+    return Session(services, RemoteObjects(http), http.close, spool=_spool_of(url, cache))
+
+
+def _spool_of(url: str, cache: str) -> Path:
+    """Give the folder for one control plane: what waits for one must never go to another."""
+    parts = urlsplit(url.lower())
+    host = parts.netloc.rpartition("@")[2]  # A name and password are no part of the place, and not for file names.
+    place = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+    readable = re.sub(r"[^a-z0-9.]+", "-", host)
+    return Path(cache).expanduser() / "runs" / f"{readable}-{sha256(place.encode()).hexdigest()[:12]}"
 
 
 def _parquet(frame: Any) -> bytes:
