@@ -32,5 +32,6 @@ def open(home: str | None = None) -> Session:
 def connect(url: str) -> Session:
     """Give a session with the control plane at *url*; raises Unavailable at the first call when nothing answers."""
     from mainspring.client.session import connect
+    from mainspring.core.settings import load_settings
 
-    return connect(url)
+    return connect(url, load_settings().settings.cache)

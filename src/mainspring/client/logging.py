@@ -136,6 +136,15 @@ class RunLogger:
                 self._ended = True
         return self.close(timeout_s)
 
+    def end_after(self, error: BaseException | None, timeout_s: float = 30.0) -> bool:
+        """End the run as a block that ended with *error*: finished without one, failed, or killed."""
+        return self.end(_status_after(error), timeout_s)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be logged."""
+        return self._closing
+
     def close(self, timeout_s: float = 30.0) -> bool:
         """Stop logging and leave the run as it is; waits like `flush`."""
         if not self._closing:
@@ -167,11 +176,11 @@ class RunLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self.end(_status_after(error))
+        self.end_after(error)
 
     def _at_exit(self) -> None:
         if os.getpid() == self._process:  # A fork has neither the thread nor a right to the spool.
-            self.end(_status_after(getattr(sys, "last_value", None)))
+            self.end_after(getattr(sys, "last_value", None))
 
     def _write(self) -> None:
         """Move what waits in memory to the spool; what cannot be written stays, and Unavailable is raised."""

@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     home: str = ".mainspring"
     """Folder of everything that Mainspring keeps."""
+    cache: str = "~/.cache/mainspring"
+    """Folder of this user and machine where a client keeps what a control plane at a distance has not taken yet."""
     url: str = ""
     """Control plane that the command line talks to; empty: the platform in ``home``, opened in this process."""
     database_url: str = ""

@@ -55,7 +55,7 @@ class Platform(Session):
         self.kv: KeyValueStore = open_kv(settings.kv_url or f"lmdb://{self.home / 'kv'}")
         objects = open_objects(settings.objects_url or f"file://{self.home / 'objects'}")
         self.folders = ModelFolders(objects, self.home / "models")
-        super().__init__(self._services(objects), objects, self._close_stores)
+        super().__init__(self._services(objects), objects, self._close_stores, spool=self.home / "run-spool")
 
     def _services(self, objects: Any) -> dict[str, Any]:
         database = self.database
@@ -100,8 +100,8 @@ def open_platform(settings: Settings) -> Platform:
 def attach(settings: Settings) -> Session:
     """Give a session with what *settings* mean: a control plane by URL, the one that runs on the home, or the home."""
     if settings.url:
-        return connect(settings.url)
+        return connect(settings.url, settings.cache)
     owner = home_owner(settings.home)
     if owner is not None and "control" in owner.urls:
-        return connect(owner.urls["control"])
+        return connect(owner.urls["control"], settings.cache)
     return open_platform(settings)
