@@ -12,7 +12,7 @@ import pytest
 
 from mainspring.planes.up import Running
 from tests.cli.conftest import Cli, command
-from tests.registry.graphs import matrix_graph
+from tests.registry.graphs import columns_folder, matrix_graph
 
 ONE_ROW = {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 
@@ -86,6 +86,26 @@ def test_when_deploy_and_rollback_return_the_data_plane_serves_it(cli: Cli, runn
     assert "canary: release:plant@3 with model:plant@2, for 25.0% of the units" in canary.out
     assert cli("--json").json["urls"] == {"control": running.control, "data": running.data}
     assert cli("status", "--json").json["running"] is True
+
+
+def test_a_feature_view_is_pinned_and_told(cli: Cli, folder: Path) -> None:
+    Path("trips.csv").write_text("who,at,x,town\nada,2026-01-01T10:00:00Z,1.5,Ulm\nbob,2026-01-01T11:00:00Z,2.5,Bonn\n")
+    assert cli("dataset", "import", "trips", "trips.csv").code == 0
+    columns_folder(folder / "told")
+    assert cli("model", "import", "told", "told").code == 0
+    definition = ("dataset:trips", "who", "at", '[{"name": "x", "column": "x"}, {"name": "town", "column": "town"}]')
+    defined = cli("feature", "define", "people", *definition)
+    assert defined.code == 0, defined.err
+    refused = cli("deploy", "told", "told", "--features", "people")
+    assert refused.code == 4
+    assert "`mainspring feature materialise people 1`" in refused.err
+    assert cli("feature", "materialise", "people", "1").code == 0
+    done = cli("deploy", "told", "told", "--features", "feature_view:people@1")
+    assert "features: feature_view:people@1 by the column who" in done.out
+    renamed = cli("deploy", "told", "told", "--features", "people", "--feature-key", "person", "--json").json
+    assert (renamed["features"], renamed["feature_key"]) == ("feature_view:people@1", "person")
+    assert cli("rollback", "told", "--json").json["feature_key"] == "who"
+    assert cli("deploy", "told", "told", "--feature-key", "who").code == 2
 
 
 @pytest.mark.usefixtures("two_versions")
