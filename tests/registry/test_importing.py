@@ -34,6 +34,13 @@ def test_a_graph_of_columns_has_columns_in_its_signature(objects):
     assert found.info.classes == ["no", "yes"]
 
 
+def test_a_graph_that_answers_with_names_has_no_task_until_its_classes_are_told(objects):
+    found = import_model(objects, objects.put_bytes(columns_graph()))
+    assert (found.info.task, found.info.classes) == (None, None)
+    told = import_model(objects, objects.put_bytes(columns_graph()), classes=["no", "yes"])
+    assert (told.info.task, told.info.classes) == ("binary", ["no", "yes"])
+
+
 def test_a_folder_with_its_facts_stays_as_it_is(objects, digest):
     found = import_model(objects, digest)
     assert found.digest == digest

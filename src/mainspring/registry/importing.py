@@ -138,8 +138,10 @@ def _alike(inputs: list[Field]) -> list[Field]:
 def _told(info: ModelInfo, task: Task | None, classes: list[str | int] | None) -> ModelInfo:
     classes = classes or info.classes or _counted(info.signature)
     task = task or info.task
-    if task is None:
-        task = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
+    if task is None and classes is not None:
+        task = "binary" if len(classes) == 2 else "multiclass"
+    if task is None and not _names_classes(info.signature):
+        task = "regression"
     if task == "regression":
         classes = None
     return msgspec.structs.replace(info, task=task, classes=classes)
@@ -150,3 +152,8 @@ def _counted(signature: Signature) -> list[str | int] | None:
     tables = [f.shape for f in signature.outputs if f.shape and len(f.shape) == 2 and f.shape[1] > 1]
     labels = [f for f in signature.outputs if f.type in ("long", "integer") and (f.shape is None or len(f.shape) == 1)]
     return list(range(tables[0][1])) if tables and labels else None
+
+
+def _names_classes(signature: Signature) -> bool:
+    """Tell whether a graph answers with texts: the names of classes that only whoever trained it can list."""
+    return any(field.type == "string" for field in signature.outputs)
