@@ -28,7 +28,8 @@ from mainspring.registry.signature import ModelInfo
 from mainspring.rollouts.model import RolloutPolicy
 
 _HERE = "mainspring.loop.retraining"
-_FIRST_TRIALS, _NEXT_TRIALS = 8, 6
+_FIRST_TRIALS, _NEXT_TRIALS = 8, 5
+_FIRST_SEARCH_S, _NEXT_SEARCH_S = 60.0, 12.0
 _REFERENCE_ROWS = 20_000
 
 
@@ -158,6 +159,7 @@ def train(context: StepContext) -> dict[str, Any]:
         metric=plan.metric,
         experiment=plan.name,
         trials=_FIRST_TRIALS if start is None else _NEXT_TRIALS,
+        budget_s=_FIRST_SEARCH_S if start is None else _NEXT_SEARCH_S,
         seed=plan.seed,
         ordered=plan.ordered,
         start_from=start,

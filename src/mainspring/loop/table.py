@@ -81,6 +81,7 @@ def split(
         raise InvalidData(f"the table has {ordered.height} rows; the loop needs at least {MIN_ROWS}")
     known = max(_MIN_KNOWN, int(ordered.height * _KNOWN_SHARE))
     earlier, later = ordered[:known], ordered[known:]
+    _learnable(earlier[target], later[target])
     instants = None if time is None else _instants(later[time])
     return Split(
         earlier=earlier,
@@ -93,6 +94,20 @@ def split(
         windows=_windows(later.height),
         rows_per_request=-(-later.height // _MAX_REQUESTS),
         notes=notes,
+    )
+
+
+def _learnable(earlier: pl.Series, later: pl.Series) -> None:
+    """Refuse what no training could learn from, before anything is started."""
+    values = earlier.drop_nulls()
+    if values.n_unique() > 1:
+        return
+    what = f"only {values[0]!r}" if len(values) else "no value"
+    differs = later.drop_nulls().n_unique() > len(values[:1])
+    hint = "the later rows hold others: are the rows in the order of time? name a --time column" if differs else ""
+    raise InvalidData(
+        f"target {earlier.name!r} has {what} in the first {len(earlier)} rows, which the first model learns from; "
+        + (hint or "a model needs at least two different values")
     )
 
 

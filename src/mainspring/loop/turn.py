@@ -427,7 +427,8 @@ def plan_of(name: str, split: Split, dataset: str, *, metric: str | None, seed: 
 
 
 def _policy(plan: Plan, volume: VolumeRule | None = None) -> Policy:
-    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=1, volume=volume)
+    windows = 1 if volume is None else 2
+    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=windows, volume=volume)
 
 
 def _rollout(requests: int) -> RolloutPolicy:

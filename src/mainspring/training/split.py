@@ -12,7 +12,7 @@ from mainspring.core.errors import InvalidData, InvalidRequest
 from mainspring.registry.quality import Array
 
 VALIDATION_SHARE = 0.2
-_FEWEST_RECENT, _FEW_RECENT = 30, 3_000
+_FEWEST_RECENT, _FEW_RECENT = 30, 1_000
 _BLOCKS, _TURNS = 12, 3
 
 
