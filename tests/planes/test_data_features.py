@@ -61,6 +61,16 @@ def test_a_pinned_view_fills_the_columns_that_a_request_leaves_out(worker: Worke
     assert worker.predictions()[0].items[0].values[1] == [4, 4]
 
 
+def test_columns_that_only_the_other_arm_takes_need_no_key(worker: Worker, tmp_path: Path) -> None:
+    materialise(worker.home)
+    columns = ["age", "visits", "city", "since", "member"]
+    binding = FeatureBinding(view=VIEW, key="user", columns=[*columns, "height"])
+    worker.publish(models.state(models.endpoint(models.arm(models.column_model(tmp_path / "m")), features=binding)))
+    worker.start()
+    row = dict(zip(columns, [30.0, 4, "Bern", 0, True], strict=True))
+    assert worker.post("/invocations", {"dataframe_records": [row]}).json()["predictions"] == [135.0]
+
+
 def test_a_request_without_the_key_is_told_what_to_send(worker: Worker, tmp_path: Path) -> None:
     materialise(worker.home)
     binding = FeatureBinding(view=VIEW, key="user", columns=["age", "visits", "city", "since", "member"])

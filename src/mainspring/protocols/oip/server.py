@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 class Keys(msgspec.Struct, frozen=True):
     """The keys whose features are asked for."""
 
-    keys: list[str | int | list[str | int]]
+    keys: list[str | int | bool | list[str | int | bool]]
 
 
 class Accepted(msgspec.Struct, frozen=True):
