@@ -181,6 +181,23 @@ def test_lineage_leads_from_the_view_to_the_dataset_version(features: Features) 
     }
 
 
+def test_a_view_is_readable_once_it_is_materialised(features: Features) -> None:
+    name = define(features, ROWS)
+    with pytest.raises(Conflict, match=f"`mainspring feature materialise {name} 1`"):
+        features.readable(name)
+    features.materialise(name, 1, at(12))
+    assert features.readable(name) == features.get(name)
+    with pytest.raises(InvalidRequest, match="versions only"):
+        features.readable(f"feature_view:{name}@champion")
+
+
+def test_a_key_of_another_length_is_refused(features: Features) -> None:
+    name = define(features, ROWS)
+    for wrong in ([1, 2], []):
+        with pytest.raises(InvalidRequest, match="expected values of user"):
+            features.read_online(name, 1, [[1], wrong])
+
+
 def test_unknown_views_are_not_found(features: Features) -> None:
     with pytest.raises(NotFound):
         features.get("nobody")
