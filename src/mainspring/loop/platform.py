@@ -69,6 +69,10 @@ class RunningPlatform:
             time.sleep(_PAUSE_S)
             self._ensure()
 
+    def revive(self) -> None:
+        """Start the platform again when it has ended; nothing happens when it runs."""
+        self._ensure()
+
     def close(self) -> None:
         """Stop what was started here; a platform that ran before goes on."""
         if self._session is not None:

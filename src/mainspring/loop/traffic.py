@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -50,17 +50,25 @@ class Traffic:
     """Sends the rows of a frame to one endpoint."""
 
     def __init__(
-        self, url: str, endpoint: str, columns: Sequence[str], *, key: str | None, connections: int = 8
+        self,
+        url: str,
+        endpoint: str,
+        columns: Sequence[str],
+        *,
+        key: str | None,
+        connections: int = 8,
+        revive: Callable[[], None] = lambda: None,
     ) -> None:
+        """Send *columns* of the rows; *revive* is called when a connection broke, see `wire.send_all`."""
         self._url, self._endpoint, self._columns, self._key = url, endpoint, list(columns), key
-        self._connections = connections
+        self._connections, self._revive = connections, revive
 
     def send(
         self, rows: pl.DataFrame, first: int, instants: Sequence[int] | None, per_request: int
     ) -> tuple[list[Served], list[Reply]]:
         """Send *rows* in order; *first* is the number of the first one, which is its unit when there is no key."""
         calls = list(self._calls(rows, first, instants, per_request))
-        replies = send_all(self._url, calls, connections=self._connections)
+        replies = send_all(self._url, calls, connections=self._connections, revive=self._revive)
         served: list[Served] = []
         for number, reply in enumerate(replies):
             count = min(per_request, rows.height - number * per_request)
@@ -89,7 +97,7 @@ class Traffic:
         path = f"/v2/endpoints/{self._endpoint}/labels"
         parts = [labels[start : start + _LABELS_PER_CALL] for start in range(0, len(labels), _LABELS_PER_CALL)]
         calls = [Call(path, _encode({"labels": [{"id": id, "value": value} for id, value in part]})) for part in parts]
-        return send_all(self._url, calls, connections=self._connections)
+        return send_all(self._url, calls, connections=self._connections, revive=self._revive)
 
 
 def first_error(replies: Sequence[Reply]) -> str | None:

@@ -27,7 +27,7 @@ from mainspring.monitoring.model import Settings as MonitorSettings
 from mainspring.pipelines.model import Job
 from mainspring.registry.gate_model import GatePolicy
 from mainspring.registry.model import ModelVersion
-from mainspring.rollouts.model import RolloutPolicy
+from mainspring.rollouts.model import Look, RolloutPolicy
 from mainspring.triggers.model import Firing, Policy, VolumeRule
 
 _POLL_S = 0.03
@@ -85,12 +85,13 @@ class Turn:
         self.expected_rows = self.expected_labels = 0
         self.window = Window(0, 0, 0)
         self.told: set[tuple[str, str, str]] = set()
+        self.checked: set[str] = set()
 
     def run(self) -> LoopReport:
         """Carry out all of it."""
         dataset = self._version()
         champion = self._first_turn(dataset)
-        judge = Judge(self.platform.session, champion, self.split)
+        judge = self.platform.call(lambda session: Judge(session, champion, self.split))
         traffic = self._traffic(champion)
         windows = []
         for window in self.split.windows:
@@ -99,22 +100,24 @@ class Turn:
             self._look()
             windows.append(judge.window(window, self.served))
             self._progress(windows[-1])
-        return self._report(dataset, champion, judge, windows)
+        return self.platform.call(lambda session: self._report(session, dataset, champion, judge, windows))
 
     # The stages before traffic
 
     def _version(self) -> str:
         with self.stages.stage("version") as step:
-            version = self.platform.session.import_dataset(
-                self.name,
-                self.split.earlier,
-                time=self.split.dated,
-                check=False,
-                token=f"loop:{self.name}:start",
+            version = self.platform.call(
+                lambda session: session.import_dataset(
+                    self.name,
+                    self.split.earlier,
+                    time=self.split.dated,
+                    check=False,
+                    token=f"loop:{self.name}:start",
+                )
             )
             step.done(f"{version.rows} rows x {len(version.columns)} columns are {version.ref}")
         with self.stages.stage("check") as step:
-            report = self.platform.session.datasets.check(self.name, version.version)
+            report = self.platform.call(lambda session: session.datasets.check(self.name, version.version))
             failed = [str(check) for check in report.failed]
             self.notes += [f"quality of {version.ref}: {text}" for text in failed]
             said = "all passed" if not failed else f"{len(failed)} failed: {failed[0]}"
@@ -122,14 +125,16 @@ class Turn:
         return version.ref
 
     def _first_turn(self, dataset: str) -> ModelVersion:
-        session = self.platform.session
+        call = self.platform.call
         rows = self.split.windows[0].stop - self.split.windows[0].start
-        session.monitoring.configure(self.name, MonitorSettings(windows=Windows(rows=rows)))
+        watched = MonitorSettings(windows=Windows(rows=rows))
+        call(lambda session: session.monitoring.configure(self.name, watched))
         plan = plan_of(self.name, self.split, dataset, metric=self.request.metric, seed=self.request.seed)
         self.plan = plan
-        session.triggers.set_policy(self.name, _policy(plan))
+        call(lambda session: session.triggers.set_policy(self.name, _policy(plan)))
         with self.stages.stage("train") as step:
-            job = session.pipelines.start(PIPELINE, msgspec.to_builtins(plan), token=f"loop:{self.name}:first")
+            parameters, token = msgspec.to_builtins(plan), f"loop:{self.name}:first"
+            job = call(lambda session: session.pipelines.start(PIPELINE, parameters, token=token))
             job = self._finished(job, step.progress)
             trained = job.step("train").result
             step.done(_trained(trained))
@@ -137,11 +142,11 @@ class Turn:
         with self.stages.stage("deploy") as step:
             self._until_served(released["model"])
             step.done(f"{released['model']} passed its gate and serves as {released['release']}")
-        return session.registry.resolve(released["model"])
+        return call(lambda session: session.registry.resolve(released["model"]))
 
     def _traffic(self, champion: ModelVersion) -> Traffic:
         names = [field.name for field in champion.info.signature.inputs]
-        return Traffic(self.platform.data, self.name, names, key=self.split.key)
+        return Traffic(self.platform.data, self.name, names, key=self.split.key, revive=self.platform.revive)
 
     def _finished(self, job: Job, progress: Callable[[str], None]) -> Job:
         while True:
@@ -226,11 +231,17 @@ class Turn:
 
     def _look(self) -> None:
         with self.stages.stage("monitor"):
-            for report in self.platform.call(lambda session: session.monitoring.advance(self.name)):
-                self._alarm(report)
-            outcome = self.platform.call(lambda session: session.triggers.evaluate(self.name))
-        if outcome.firing is not None and outcome.firing.job is not None:
-            self._retrain(outcome.firing, outcome.firing.job)
+            self.platform.call(lambda session: session.monitoring.advance(self.name))
+            # What it gave may be lost with a process that is killed; what it wrote is not.
+            for report in reversed(self.platform.call(lambda session: session.monitoring.windows(self.name))):
+                if report.id not in self.checked:
+                    self.checked.add(report.id)
+                    self._alarm(report)
+            self.platform.call(lambda session: session.triggers.evaluate(self.name))
+            fired = self.platform.call(lambda session: session.triggers.firings(self.name, limit=1))
+        for firing in fired:
+            if firing.job is not None and firing.job not in {done.job for done in self.retrainings}:
+                self._retrain(firing, firing.job)
 
     def _alarm(self, report: WindowReport) -> None:
         for alarm in report.alarms:
@@ -318,7 +329,7 @@ class Turn:
 
     def _look_at_canary(self) -> None:
         with self.stages.stage("canary") as step:
-            look = self.platform.call(lambda session: session.rollouts.look(self.name))
+            look = self.platform.call(lambda session: _look_if_active(session, self.name))
             rollout = self.platform.call(lambda session: session.rollouts.status(self.name))
             if look is not None:
                 self.decisions.append(
@@ -369,8 +380,9 @@ class Turn:
         quality = f"live {_number(told['live'])}, frozen {_number(told['frozen'])}"
         self.stages.narrator.progress("serve", f"window {told['window'] + 1} of {count}: {quality}")
 
-    def _report(self, dataset: str, champion: ModelVersion, judge: Judge, windows: list[dict[str, Any]]) -> LoopReport:
-        session = self.platform.session
+    def _report(
+        self, session: Session, dataset: str, champion: ModelVersion, judge: Judge, windows: list[dict[str, Any]]
+    ) -> LoopReport:
         overall = judge.overall(self.served)
         endpoint = session.releases.get(self.name)
         last = next((one.id for one in reversed(self.served) if one.id is not None), None)
@@ -441,6 +453,11 @@ def _rollout(requests: int) -> RolloutPolicy:
         error_margin=0.05 if requests < _FEW_REQUESTS else 0.01,
         latency_floor_ms=50.0,
     )
+
+
+def _look_if_active(session: Session, endpoint: str) -> Look | None:
+    # A look that was repeated finds the rollout ended by the first.
+    return session.rollouts.look(endpoint) if session.rollouts.status(endpoint).active else None
 
 
 def _free_name(session: Session, wanted: str) -> str:

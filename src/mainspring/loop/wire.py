@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import httptools
@@ -15,8 +15,8 @@ import msgspec
 
 from mainspring.core.errors import Unavailable
 
-_RETRIES = 20
-_BUSY_PAUSE_S = 0.05
+_PATIENCE_S = 60.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -83,27 +83,31 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def send_all(url: str, calls: Iterable[Call], *, connections: int = 8) -> list[Reply]:
+def send_all(
+    url: str, calls: Iterable[Call], *, connections: int = 8, revive: Callable[[], None] = lambda: None
+) -> list[Reply]:
     """Send POST requests over *connections* connections; the answers come in the order of the calls.
 
-    A request that was refused as overloaded (429, 503), or whose connection broke, is sent again for a while, as any
-    good client would; predictions have no effect that a second sending could double. Raises Unavailable when nothing
-    listens at *url*.
+    A request that was refused as overloaded (429, 503), or whose connection broke, is sent again for a minute, as any
+    good client would; predictions have no effect that a second sending could double. *revive* is called after a
+    connection broke, to start again what may have ended. Raises Unavailable when nothing listens at *url*.
     """
     listed = list(calls)
     replies: list[Reply | None] = [None] * len(listed)
-    asyncio.run(_drive(url, listed, replies, max(1, min(connections, len(listed)))))
+    asyncio.run(_drive(url, listed, replies, max(1, min(connections, len(listed))), revive))
     return [reply if reply is not None else Reply(0, b"", 0.0) for reply in replies]
 
 
-async def _drive(url: str, calls: list[Call], replies: list[Reply | None], connections: int) -> None:
+async def _drive(
+    url: str, calls: list[Call], replies: list[Reply | None], connections: int, revive: Callable[[], None]
+) -> None:
     queue = iter(range(len(calls)))
-    async with asyncio.TaskGroup() as group:
-        for _ in range(connections):
-            group.create_task(_work(url, calls, queue, replies))
+    await asyncio.gather(*(_work(url, calls, queue, replies, revive) for _ in range(connections)))
 
 
-async def _work(url: str, calls: list[Call], queue: Iterator[int], replies: list[Reply | None]) -> None:
+async def _work(
+    url: str, calls: list[Call], queue: Iterator[int], replies: list[Reply | None], revive: Callable[[], None]
+) -> None:
     place = urlsplit(url)
     connection: _Connection | None = None
     for number in queue:
@@ -111,17 +115,19 @@ async def _work(url: str, calls: list[Call], queue: Iterator[int], replies: list
         head = f"POST {call.path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n{call.headers}"
         request = f"{head}content-length: {len(call.body)}\r\n\r\n".encode() + call.body
         status, body, retries = 0, b"", 0
-        for retries in range(_RETRIES + 1):
+        while True:
             try:
                 if connection is None or not connection.open:
                     connection = await _connect(place.hostname or "127.0.0.1", place.port or 80)
                 status, body = await connection.exchange(request)
             except OSError:
                 connection, status = None, 0
-            if status not in (0, 429, 503):
+                revive()
+            if status not in (0, 429, 503) or time.perf_counter() - started > _PATIENCE_S:
                 break
-            await asyncio.sleep(_BUSY_PAUSE_S * (retries + 1))
-        if status == 0 and retries == _RETRIES and not any(replies):
+            retries += 1
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * retries))
+        if status == 0 and not any(replies):
             raise Unavailable(f"nothing answers at {url}; see `mainspring status`")
         replies[number] = Reply(status, body, time.perf_counter() - started, retries)
     if connection is not None:
