@@ -25,7 +25,7 @@ READY_WITHIN_S = 60.0
 T = TypeVar("T")
 
 
-def eventually(found: Callable[[], T], told: Callable[[], object] | str = "", *, within_s: float = 30.0) -> T:
+def eventually(found: Callable[[], T | None], told: Callable[[], object] | str = "", *, within_s: float = 30.0) -> T:
     """Wait until something is true, and give it."""
     deadline = time.monotonic() + within_s
     while not (value := found()):
@@ -60,6 +60,7 @@ class Up:
 
     def start(self, *more: str, environment: Mapping[str, str] | None = None) -> Up:
         """Start it and wait for its line."""
+        self.reap()
         ports = [self.ready[plane].rpartition(":")[2] if self.ready else "0" for plane in ("control", "data")]
         command = [sys.executable, "-m", "mainspring", "up", "--json", "--home", str(self.home)]
         command += ["--port", ports[0], "--data-port", ports[1], *more]

@@ -29,7 +29,10 @@ from tests.holds.running import Up, eventually
 NAME = "orders"
 VICTIMS = ("control", "data-1", "worker-1", "child", "supervisor")
 KILLS_OF_EACH = 2
-BACK_WITHIN_S = 10.0
+UNDER_WAY_S = 0.5
+"""An answer may still come just after the worker that gave it was killed."""
+BACK_WITHIN_S = 15.0
+SERVED_ON_WITHIN_S = 1.5
 # A canary need not be better here: what matters is that there is one.
 LENIENT = GatePolicy(margin=-1.0, max_p99_ms=None, beat_baseline=False)
 
@@ -69,7 +72,7 @@ class Work:
             found = self.up.call(lambda s: s.pipelines.get(started.id))
             return None if found.status == "running" else found
 
-        found = eventually(ended, lambda: f"{started.ref} does not end", within_s=90)
+        found = eventually(ended, lambda: f"{started.ref} does not end", within_s=170)
         assert found.status == "done", f"{found.status}: {found.error}"
         return found
 
@@ -79,7 +82,7 @@ class Work:
     def finish(self) -> None:
         """End after the turn that is under way."""
         self._enough.set()
-        self._thread.join(120)
+        self._thread.join(200)
         if self.failed is not None:
             raise self.failed
 
@@ -128,7 +131,7 @@ def kill_all(up: Up, seed: int) -> list[Kill]:
 
 
 @pytest.mark.slow  # Ten kills with a restart after each, under load, take half a minute.
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", range(5))
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(up: Up, seed: int) -> None:
     up.start()
@@ -156,15 +159,16 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(up: Up, seed: i
 
 
 def failures_are_outages_of_the_data_plane(traffic: Traffic, kills: list[Kill]) -> None:
+    """Only connections break, and only from a kill of the data worker (or of all) to the next answer."""
     down = [kill.at for kill in kills if kill.victim in ("data-1", "supervisor")]
     for failure in traffic.failures:
-        excused = any(at - 0.2 <= failure.at <= at + BACK_WITHIN_S for at in down)
-        assert excused and not failure.what[0].isdigit(), (failure, kills)
+        assert not failure.what[0].isdigit(), failure
+        answered = max((at for at in traffic.answers_at if at < failure.at), default=0.0)
+        assert any(answered - UNDER_WAY_S <= at <= failure.at for at in down), (failure, answered, kills)
     for kill in kills:
-        if kill.victim not in ("data-1", "supervisor") and not any(
-            at - 1.0 <= kill.at <= at + BACK_WITHIN_S for at in down
-        ):
-            assert any(kill.at < at < kill.at + 1.0 for at in traffic.answers_at), kill
+        answered = min((at for at in traffic.answers_at if at > kill.at), default=float("inf"))
+        if not any(kill.at - BACK_WITHIN_S <= at <= answered for at in down):
+            assert answered - kill.at < SERVED_ON_WITHIN_S, kill
 
 
 def facts_are_taken_in(up: Up, traffic: Traffic) -> None:

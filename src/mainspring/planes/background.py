@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from mainspring.core.errors import Conflict, MainspringError, NotFound
 from mainspring.core.events import Recorded
@@ -73,16 +75,21 @@ class Background:
     def _policies(self) -> bool:
         platform = self._platform
         for endpoint in platform.monitoring.monitored():
-            # Somebody may check the same windows by hand at this moment; then there is nothing to do.
-            with contextlib.suppress(Conflict):
-                platform.monitoring.advance(endpoint)
-        platform.triggers.tick()
+            self._look(f"monitor of {endpoint}", partial(platform.monitoring.advance, endpoint))
+        self._look("triggers", platform.triggers.tick)
         for rollout in platform.rollouts.active():
-            try:
-                platform.rollouts.look(rollout.endpoint)
-            except MainspringError as error:
-                logger.warning("rollout of %s: %s", rollout.endpoint, error)
+            self._look(f"rollout of {rollout.endpoint}", partial(platform.rollouts.look, rollout.endpoint))
         return False
+
+    def _look(self, what: str, look: Callable[[], object]) -> None:
+        """Look at one thing; what is wrong with it must not keep the others from being looked at."""
+        try:
+            look()
+        except Conflict:
+            # Somebody looks at the same by hand at this moment; then there is nothing to do.
+            logger.debug("%s: somebody else looks at it", what)
+        except MainspringError as error:
+            logger.warning("%s: %s", what, error)
 
     def _compact(self, firing: Firing) -> None:
         for endpoint in self._platform.releases.list():

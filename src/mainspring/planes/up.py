@@ -39,9 +39,10 @@ def run_up(
 ) -> None:
     """Run the platform until SIGTERM or SIGINT (or *stop* is set); then drain and stop everything.
 
-    *announce* is called once everything is ready. Raises Conflict when the home is in use or a port is taken,
-    Unavailable when the home cannot be written or a process does not start, and what the control plane said when it
-    could not start, such as SchemaTooNew.
+    *announce* is called once everything is ready, *on_event* with what happens to the processes from then on.
+
+    Raises Conflict when the home is in use or a port is taken, Unavailable when the home cannot be written or a process
+    does not start, and what the control plane said when it could not start, such as SchemaTooNew.
     """
     if settings.host not in _LOOPBACK:
         raise InvalidRequest(
@@ -63,14 +64,29 @@ def run_up(
             pid=os.getpid(),
         )
         specs = _specs(settings, home, running, control_port, data_port)
-        supervisor = Supervisor(
-            specs, logs=home / "logs", state_file=home / "run" / "processes.json", on_event=on_event
-        )
+        up = _Up(announce, on_event)
+        supervisor = Supervisor(specs, logs=home / "logs", state_file=home / "run" / "processes.json", on_event=up.tell)
         lock.describe({"control": running.control, "data": running.data})
         try:
-            _supervise(supervisor, stopping, lambda: announce(running))
+            _supervise(supervisor, stopping, lambda: up.ready(running))
         except Unavailable as error:
             raise _told(home / "logs", error) from error
+
+
+class _Up:
+    """Tells of events only from when all is ready: what does not even start is told by the error raised for it."""
+
+    def __init__(self, announce: Callable[[Running], None], on_event: Callable[[ProcessEvent], None] | None) -> None:
+        self._announce, self._on_event = announce, on_event
+        self._ready = False
+
+    def ready(self, running: Running) -> None:
+        self._ready = True
+        self._announce(running)
+
+    def tell(self, event: ProcessEvent) -> None:
+        if self._on_event is not None and self._ready:
+            self._on_event(event)
 
 
 def _supervise(supervisor: Supervisor, stopping: threading.Event, ready: Callable[[], None]) -> None:
