@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from mainspring.loop.rows import columns_of, logged_rows, set_aside
+from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
 from mainspring.predictions.log import Logged
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -26,18 +26,29 @@ def logged(features: pl.DataFrame, labels: list[str]) -> Logged:
 
 def test_the_newest_rows_are_set_aside_at_the_start():
     frame = pl.DataFrame({"n": range(1_000)})
-    training, holdout = set_aside(frame, 5_000, newest=True)
+    training, holdout = newest_aside(frame, 5_000)
     assert holdout["n"].to_list() == list(range(850, 1_000))
     assert training.height == 850
 
 
 def test_later_every_third_block_of_the_recent_rows_is_set_aside():
     frame = pl.DataFrame({"n": range(1_000)})
-    training, holdout = set_aside(frame, 240, newest=False)
-    assert sorted([*training["n"], *holdout["n"]]) == list(range(1_000))
-    assert holdout.height == 80
-    assert holdout["n"].min() == 760 + 40
-    assert training["n"].max() == 979
+    training, holdout = blocks_aside(frame, 400, recent=180, most_recent=360, block=30)
+    assert holdout["n"].to_list() == [*range(820, 850), *range(910, 940)]
+    assert training.height == 1_000 - 120
+    assert set(range(640)) < set(training["n"])
+
+
+def test_no_model_is_judged_on_what_it_or_the_champion_learned():
+    for recent in (60, 200, 360):
+        learned: set[int] = set()
+        for rows in range(500, 1_500, 70):
+            training, holdout = blocks_aside(
+                pl.DataFrame({"n": range(rows)}), 400, recent=recent, most_recent=360, block=30
+            )
+            assert not set(holdout["n"]) & set(training["n"])
+            assert not set(holdout["n"]) & learned
+            learned = set(training["n"])
 
 
 def test_live_traffic_comes_back_in_the_columns_types_and_order_of_what_was_known():

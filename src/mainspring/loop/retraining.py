@@ -15,7 +15,7 @@ import polars as pl
 from mainspring.core.errors import GateRefused, NotFound
 from mainspring.core.refs import Ref
 from mainspring.loop.change import losses_of, worse_since
-from mainspring.loop.rows import columns_of, logged_rows, set_aside
+from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
 from mainspring.monitoring.answers import logged_outputs, logged_truth, scores_of
 from mainspring.monitoring.learning import Scored
 from mainspring.pipelines.context import StepContext
@@ -31,6 +31,7 @@ _HERE = "mainspring.loop.retraining"
 _FIRST_TRIALS, _NEXT_TRIALS = 8, 5
 _FIRST_SEARCH_S, _NEXT_SEARCH_S = 60.0, 12.0
 _REFERENCE_ROWS = 20_000
+_BLOCKS = 6
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +95,18 @@ def assemble(context: StepContext) -> Assembled:
     live = _logged(platform, plan, known)
     recent, worse, logged_count = plan.recent, None, 0
     if live is None:
-        training, holdout = set_aside(known, plan.recent, newest=True)
+        training, holdout = newest_aside(known, plan.recent)
     else:
         logged, worse = live
         recent = min(plan.most_recent, max(plan.fewest_recent, plan.recent if worse is None else worse))
         known = known.select(logged.columns)
-        training, holdout = set_aside(pl.concat([known, logged], how="vertical"), recent, newest=False)
+        training, holdout = blocks_aside(
+            pl.concat([known, logged], how="vertical"),
+            known.height,
+            recent=recent,
+            most_recent=plan.most_recent,
+            block=max(1, plan.fewest_recent // _BLOCKS),
+        )
         logged_count = logged.height
     context.progress(f"{training.height} rows to learn from, {holdout.height} set aside")
     made = [

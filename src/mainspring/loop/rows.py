@@ -12,7 +12,6 @@ from mainspring.predictions.log import Logged
 
 _NEWEST_SHARE = 0.15
 _FEWEST = 20
-_BLOCKS = 12
 _ASIDE_EVERY = 3
 
 
@@ -48,21 +47,28 @@ def _cast(series: pl.Series, dtype: pl.DataType) -> pl.Series:
     return series.cast(dtype, strict=False)
 
 
-def set_aside(frame: pl.DataFrame, recent: int, *, newest: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+def newest_aside(frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split rows in time order into those that the first model learns from and the newest, on which it is judged."""
+    count = min(max(int(frame.height * _NEWEST_SHARE), _FEWEST), max(most, _FEWEST), frame.height // 2)
+    return frame[: frame.height - count], frame[frame.height - count :]
+
+
+def blocks_aside(
+    frame: pl.DataFrame, known: int, *, recent: int, most_recent: int, block: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split rows in time order into those to learn from and those that the gate judges on.
 
-    With *newest* the latest rows are set aside. Without, the *recent* rows are cut into blocks and every third block
-    is: after a sudden change both parts then have rows from after it, and neighbours in time mostly stay together.
+    Behind the first *known* rows, every third block of *block* rows is set aside: after a sudden change both parts then
+    have rows from after it, and neighbours in time mostly stay together. The gate gets those among the *recent* rows.
+    Nobody learns from one that is among the *most_recent*, so that a champion which learned at some time before has not
+    seen the rows on which the next candidate is compared with it.
     """
-    if newest:
-        count = min(max(int(frame.height * _NEWEST_SHARE), _FEWEST), max(recent, _FEWEST), frame.height // 2)
-        return frame[: frame.height - count], frame[frame.height - count :]
-    recent = min(recent, frame.height // 2)
-    first = frame.height - recent
-    size = max(1, recent // _BLOCKS)
-    block = (pl.int_range(pl.len()) - first) // size
-    aside = (pl.int_range(pl.len()) >= first) & (block % _ASIDE_EVERY == _ASIDE_EVERY - 1)
-    return frame.filter(~aside), frame.filter(aside)
+    row = pl.int_range(pl.len())
+    aside = ((row - known) // block % _ASIDE_EVERY == _ASIDE_EVERY - 1) & (row >= known)
+    return (
+        frame.filter(~(aside & (row >= frame.height - most_recent))),
+        frame.filter(aside & (row >= frame.height - min(recent, most_recent))),
+    )
 
 
 def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
