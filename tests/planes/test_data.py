@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 from onnx import TensorProto, helper
@@ -50,11 +50,11 @@ def test_every_answer_is_in_the_log_even_when_the_worker_is_killed(worker: Worke
     answered: list[str] = []
 
     def ask() -> None:
-        with httpx.Client(base_url=worker.url, timeout=5) as client:
+        with httpx2.Client(base_url=worker.url, timeout=5) as client:
             while True:
                 try:
                     answer = client.post("/v2/models/churn/infer", json=models.inference([[1, 2, 3]]))
-                except httpx.HTTPError:
+                except httpx2.HTTPError:
                     return
                 answered.append(answer.json()["id"])
 
@@ -115,12 +115,12 @@ def test_no_acknowledged_label_is_lost_by_a_kill(worker: Worker, tmp_path: Path)
     accepted: list[str] = []
 
     def label(who: int) -> None:
-        with httpx.Client(base_url=worker.url, timeout=5) as client:
+        with httpx2.Client(base_url=worker.url, timeout=5) as client:
             for number in range(100_000):
                 one = f"{who}-{number}"
                 try:
                     answer = client.post("/v2/endpoints/churn/labels", json={"labels": [{"id": one, "value": number}]})
-                except httpx.HTTPError:
+                except httpx2.HTTPError:
                     return
                 if answer.json() == {"accepted": 1}:
                     accepted.append(one)
@@ -155,7 +155,7 @@ def test_a_swap_under_load_fails_no_request(worker: Worker, tmp_path: Path) -> N
     going.set()
 
     def ask() -> None:
-        with httpx.Client(base_url=worker.url, timeout=20) as client:
+        with httpx2.Client(base_url=worker.url, timeout=20) as client:
             while going.is_set():
                 answer = client.post("/v2/models/churn/infer", json=models.inference([[1, 2, 3]]))
                 told = answer.json()
@@ -204,7 +204,7 @@ def test_a_unit_keeps_its_arm_and_the_shares_are_kept(worker: Worker, tmp_path: 
     worker.start()
 
     def canaries() -> set[str]:
-        with httpx.Client(base_url=worker.url, timeout=20) as client:
+        with httpx2.Client(base_url=worker.url, timeout=20) as client:
             body = models.inference([[1, 2, 3]])
             arm = {
                 f"user-{n}": client.post("/v2/models/churn/infer", json=body, headers={"x-user": f"user-{n}"}).json()
@@ -254,7 +254,7 @@ def test_a_model_with_code_of_its_own_is_served_from_a_child(worker: Worker, tmp
     worker.publish(models.state(models.endpoint(arm)))
     worker.start()
 
-    def ask(a: float) -> httpx.Response:
+    def ask(a: float) -> httpx2.Response:
         return worker.post("/invocations", {"dataframe_records": [{"a": a, "b": 1.0}]})
 
     assert ask(1.0).json() == {"predictions": [2.0]}
@@ -321,7 +321,7 @@ def test_two_workers_share_a_port(tmp_path: Path) -> None:
         two.start("--port", str(one.port))
         pids = set()
         until(
-            lambda: pids.add(httpx.get(f"{one.url}/health").json()["pid"]) or len(pids) == 2,  # type: ignore[func-returns-value]
+            lambda: pids.add(httpx2.get(f"{one.url}/health").json()["pid"]) or len(pids) == 2,  # type: ignore[func-returns-value]
             "one worker got every connection",
         )
         assert pids == {one.pid, two.pid}
@@ -333,7 +333,7 @@ def test_two_workers_share_a_port(tmp_path: Path) -> None:
 def test_a_worker_with_one_onnx_model_is_small(worker: Worker, tmp_path: Path) -> None:
     worker.publish(models.state(models.endpoint(models.arm(models.class_model(tmp_path / "m")))))
     worker.start()
-    with httpx.Client(base_url=worker.url, timeout=20) as client:
+    with httpx2.Client(base_url=worker.url, timeout=20) as client:
         for _ in range(200):
             client.post("/v2/models/churn/infer", json=models.inference([[1, 2, 3]]))
     assert psutil.Process(worker.pid).memory_info().rss < 90 * 2**20

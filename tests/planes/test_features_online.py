@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import polars as pl
 import pytest
@@ -134,7 +134,7 @@ def serving(shop: Shop) -> Iterator[Worker]:
     made.kill()
 
 
-def ask(worker: Worker, people: list[str], **more: object) -> httpx.Response:
+def ask(worker: Worker, people: list[str], **more: object) -> httpx2.Response:
     key = {"name": "person", "datatype": "BYTES", "shape": [len(people)], "data": people}
     body = {"inputs": [key], "parameters": {"event_time": round(NOW.timestamp() * 1000), **more}}
     return worker.post("/v2/models/shop/infer", body)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from mainspring.predictions.model import Fact, LabelFact, PredictionBatch, decode_fact
@@ -78,13 +78,13 @@ class Worker:
         process.stdout.close()
         return status
 
-    def get(self, path: str, **more: Any) -> httpx.Response:
+    def get(self, path: str, **more: Any) -> httpx2.Response:
         """GET a path."""
-        return httpx.get(self.url + path, timeout=20, **more)
+        return httpx2.get(self.url + path, timeout=20, **more)
 
-    def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
+    def post(self, path: str, body: Any = None, **more: Any) -> httpx2.Response:
         """POST JSON to a path."""
-        return httpx.post(self.url + path, json=body, timeout=20, **more)
+        return httpx2.post(self.url + path, json=body, timeout=20, **more)
 
     def facts(self) -> list[Fact]:
         """Everything in the spool, oldest first."""

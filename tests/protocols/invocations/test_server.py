@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,7 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     worker.kill()
 
 
-def score(worker: Worker, name: str, body: Any) -> httpx.Response:
+def score(worker: Worker, name: str, body: Any) -> httpx2.Response:
     """Score one body."""
     return worker.post(f"/endpoints/{name}/invocations", body)
 
@@ -47,7 +47,7 @@ def score(worker: Worker, name: str, body: Any) -> httpx.Response:
 def test_a_data_frame_is_scored_as_pandas_writes_it(served: Worker, orient: Any) -> None:
     text = PEOPLE.to_json(orient=orient, date_format="iso")
     form = "dataframe_split" if orient == "split" else "dataframe_records"
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{served.url}/endpoints/people/invocations",
         content=f'{{"{form}": {text}}}',
         headers={"content-type": "application/json"},
@@ -94,7 +94,7 @@ def test_inputs_by_column_are_scored(served: Worker) -> None:
 
 def test_csv_is_scored_with_the_types_of_the_signature(served: Worker) -> None:
     text = PEOPLE.assign(age=[30.5, 31.0]).to_csv(index=False)
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{served.url}/endpoints/people/invocations",
         content=text.encode(),
         headers={"content-type": "text/csv; charset=utf-8"},
@@ -126,16 +126,16 @@ def test_a_body_that_cannot_be_scored_is_a_400_that_says_why(served: Worker, bod
 def test_a_bad_cell_of_a_csv_is_named(served: Worker) -> None:
     text = "age,visits,city,since,member\n30,1,Bern,0,true\nold,1,Bern,0,true\n"
     url = f"{served.url}/endpoints/people/invocations"
-    answer = httpx.post(url, content=text.encode(), headers={"content-type": "text/csv"})
+    answer = httpx2.post(url, content=text.encode(), headers={"content-type": "text/csv"})
     assert answer.status_code == 400
     assert "column 'age', row 1: came the text 'old'" in answer.json()["message"]
-    assert httpx.post(url, content=b"\xff\xfe", headers={"content-type": "text/csv"}).status_code == 400
-    assert httpx.post(url, content=b"", headers={"content-type": "text/csv"}).status_code == 400
+    assert httpx2.post(url, content=b"\xff\xfe", headers={"content-type": "text/csv"}).status_code == 400
+    assert httpx2.post(url, content=b"", headers={"content-type": "text/csv"}).status_code == 400
 
 
 def test_an_unknown_content_type_is_refused(served: Worker) -> None:
     url = f"{served.url}/endpoints/people/invocations"
-    assert httpx.post(url, content=b"x", headers={"content-type": "application/parquet"}).status_code == 415
+    assert httpx2.post(url, content=b"x", headers={"content-type": "application/parquet"}).status_code == 415
 
 
 def test_the_plain_path_needs_a_single_endpoint(served: Worker, worker: Worker, tmp_path: Any) -> None:

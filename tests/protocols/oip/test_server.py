@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -188,7 +188,7 @@ def test_one_row_and_many_rows_are_answered_in_the_same_form(served: Worker) -> 
 
 def test_a_hundred_requests_at_once_each_get_their_own_answer(served: Worker) -> None:
     async def ask_all() -> list[tuple[int, dict[str, Any]]]:
-        async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+        async with httpx2.AsyncClient(base_url=served.url, timeout=30) as client:
 
             async def ask(number: int) -> tuple[int, dict[str, Any]]:
                 body = models.inference([[number, 0, 0.5]], id=f"r{number}")
@@ -207,8 +207,8 @@ def test_a_hundred_requests_at_once_each_get_their_own_answer(served: Worker) ->
 def test_a_bad_row_among_good_ones_is_refused_alone(served: Worker) -> None:
     bad: list[Any] = [[1, 2, "x"], [1, 2, 1e39], [1, None, 2]]
 
-    async def ask_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+    async def ask_all() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(base_url=served.url, timeout=30) as client:
             rows = [bad[n // 10 % 3] if n % 10 == 0 else [n, 0, 0] for n in range(100)]
             return await asyncio.gather(
                 *(client.post("/v2/models/churn/infer", json=models.inference([row])) for row in rows)
@@ -240,7 +240,7 @@ def test_a_bad_row_among_good_ones_is_refused_alone(served: Worker) -> None:
     ],
 )
 def test_a_malformed_request_is_a_400_that_says_why(served: Worker, body: bytes, words: str) -> None:
-    answer = httpx.post(f"{served.url}/v2/models/churn/infer", content=body)
+    answer = httpx2.post(f"{served.url}/v2/models/churn/infer", content=body)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
 
@@ -260,14 +260,14 @@ def test_raw_tensors_that_do_not_add_up_are_refused(served: Worker, size: int, h
     body = json.dumps({"inputs": [tensor]}).encode()
     length = str(len(body)) if header == "JSON" else header
     headers = {} if length is None else {"inference-header-content-length": length}
-    answer = httpx.post(f"{served.url}/v2/models/churn/infer", content=body + bytes(12), headers=headers)
+    answer = httpx2.post(f"{served.url}/v2/models/churn/infer", content=body + bytes(12), headers=headers)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
 
 
 def test_a_compressed_bomb_is_refused(served: Worker) -> None:
     bomb = gzip.compress(bytes(64 * 2**20))
-    answer = httpx.post(f"{served.url}/v2/models/churn/infer", content=bomb, headers={"content-encoding": "gzip"})
+    answer = httpx2.post(f"{served.url}/v2/models/churn/infer", content=bomb, headers={"content-encoding": "gzip"})
     assert answer.status_code == 413
     assert "more than" in answer.json()["error"]
 

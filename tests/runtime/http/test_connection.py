@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from mainspring.runtime.http.limits import Limits
@@ -28,7 +28,7 @@ class Holder:
 
 def test_an_ordinary_client_is_served_over_one_kept_connection(start: Start) -> None:
     running = start(echo)
-    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}") as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{running.port}") as client:
         for number in range(5):
             reply = client.post("/a/b?c=d", content=b"body %d" % number)
             assert (reply.status_code, reply.content) == (200, b"body %d" % number)
