@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def datasets(database: Database, tmp_path: Path, clock: ManualClock) -> Datasets:
-    """Datasets on a database of each kind and Delta tables in a folder."""
+def datasets(
+    database: Database, tmp_path: Path, clock: ManualClock, reached: Callable[[Datasets], Datasets]
+) -> Datasets:
+    """Datasets on a database of each kind and at a distance, with Delta tables in a folder."""
     objects = open_objects(f"file://{tmp_path}/objects")
-    return Datasets(database, open_tables(f"file://{tmp_path}/tables"), objects, clock)
+    return reached(Datasets(database, open_tables(f"file://{tmp_path}/tables"), objects, clock))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,10 @@ from mainspring.storage.tables.store import open_tables
 
 
 @pytest.fixture
-def features(database: Database, tmp_path: Path) -> Iterator[Features]:
-    """Features on a database of each kind, Delta tables in a folder and an embedded key-value store."""
+def features(database: Database, tmp_path: Path, reached: Callable[[Features], Features]) -> Iterator[Features]:
+    """Features on a database of each kind and at a distance, Delta tables and an embedded key-value store."""
     clock = ManualClock()
     datasets = Datasets(database, open_tables(f"file://{tmp_path}/tables"), open_objects(f"file://{tmp_path}/o"), clock)
     kv = open_kv(f"lmdb://{tmp_path}/kv")
-    yield Features(database, datasets, kv, clock)
+    yield reached(Features(database, datasets, kv, clock))
     kv.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mainspring.core.errors import InvalidRequest, NotFound
@@ -23,7 +25,7 @@ class Made(Event, frozen=True):
 
 
 @pytest.fixture
-def lineage(database: Database) -> Lineage:
+def lineage(database: Database, reached: Callable[[Lineage], Lineage]) -> Lineage:
     chain = [
         Made(sources=["object:a"], target="dataset:trips@1"),
         Made(sources=["dataset:trips@1"], target="run:1"),
@@ -34,7 +36,7 @@ def lineage(database: Database) -> Lineage:
     with database.begin() as connection:
         for event in chain:
             emit(connection, event)
-    return Lineage(database)
+    return reached(Lineage(database))
 
 
 def test_up_leads_to_the_sources_through_every_fork(lineage: Lineage) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -27,8 +28,8 @@ def log(database: Database, tmp_path: Path) -> PredictionLog:
 
 
 @pytest.fixture
-def monitoring(database: Database, log: PredictionLog) -> Monitoring:
-    return Monitoring(database, log)
+def monitoring(database: Database, log: PredictionLog, reached: Callable[[Monitoring], Monitoring]) -> Monitoring:
+    return reached(Monitoring(database, log))
 
 
 @pytest.fixture

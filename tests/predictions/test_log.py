@@ -20,8 +20,8 @@ Write = Callable[..., None]
 
 
 @pytest.fixture
-def log(database: Database, tmp_path: Path) -> PredictionLog:
-    return PredictionLog(open_tables(f"file://{tmp_path / 'tables'}"), database, tmp_path / "spool")
+def log(database: Database, tmp_path: Path, reached: Callable[[PredictionLog], PredictionLog]) -> PredictionLog:
+    return reached(PredictionLog(open_tables(f"file://{tmp_path / 'tables'}"), database, tmp_path / "spool"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,14 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def registry(database: Database, objects: ObjectStore, tmp_path: Path, clock: ManualClock) -> Registry:
-    return Registry(database, objects, FolderScorer(objects, tmp_path / "open"), clock)
+def registry(
+    database: Database,
+    objects: ObjectStore,
+    tmp_path: Path,
+    clock: ManualClock,
+    reached: Callable[[Registry], Registry],
+) -> Registry:
+    return reached(Registry(database, objects, FolderScorer(objects, tmp_path / "open"), clock))
 
 
 @pytest.fixture

@@ -119,9 +119,17 @@ def wire(tmp_path: Path) -> Wire:
 
 
 @pytest.fixture
-def releases(database: Database, shelf: Shelf, wire: Wire, tmp_path: Path, clock: ManualClock) -> Releases:
+def releases(
+    database: Database,
+    shelf: Shelf,
+    wire: Wire,
+    tmp_path: Path,
+    clock: ManualClock,
+    reached: Callable[[Releases], Releases],
+) -> Releases:
     folders = ModelFolders(shelf.objects, tmp_path / "models")
-    return Releases(database, models=shelf, views=shelf, folders=folders, publisher=wire, stages=shelf, clock=clock)
+    near = Releases(database, models=shelf, views=shelf, folders=folders, publisher=wire, stages=shelf, clock=clock)
+    return reached(near)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -143,5 +144,11 @@ def traffic(releases: Releases) -> Traffic:
 
 
 @pytest.fixture
-def rollouts(database: Database, releases: Releases, traffic: Traffic, clock: ManualClock) -> Rollouts:
-    return Rollouts(database, releases, traffic, clock)
+def rollouts(
+    database: Database,
+    releases: Releases,
+    traffic: Traffic,
+    clock: ManualClock,
+    reached: Callable[[Rollouts], Rollouts],
+) -> Rollouts:
+    return reached(Rollouts(database, releases, traffic, clock))

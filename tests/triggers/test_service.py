@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,9 +61,14 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def triggers(
-    database: Database, jobs: Pipelines, monitoring: Monitoring, log: PredictionLog, clock: ManualClock
+    database: Database,
+    jobs: Pipelines,
+    monitoring: Monitoring,
+    log: PredictionLog,
+    clock: ManualClock,
+    reached: Callable[[Triggers], Triggers],
 ) -> Triggers:
-    return Triggers(database, jobs, monitoring, log, clock=clock)
+    return reached(Triggers(database, jobs, monitoring, log, clock=clock))
 
 
 def serve(traffic: Traffic, log: PredictionLog, monitoring: Monitoring, rows: int, shift: float) -> None:

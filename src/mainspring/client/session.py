@@ -17,7 +17,6 @@ import httpx2
 
 from mainspring.client.objects import RemoteObjects
 from mainspring.client.remote import remote
-from mainspring.core.actor import current_actor
 from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.events import Edge
 from mainspring.core.refs import Ref
@@ -202,7 +201,7 @@ def connect(url: str, cache: str = Settings().cache) -> Session:
     """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``; *cache* as in the settings."""
     from importlib import import_module
 
-    headers = {"x-mainspring-actor": current_actor().name, "content-type": "application/json"}
+    headers = {"content-type": "application/json"}
     http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(600.0, connect=5.0))
     services: dict[str, Any] = {}
     for name, place in SERVICES.items():

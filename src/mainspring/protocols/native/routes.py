@@ -95,7 +95,8 @@ def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int
 
 def _actor(request: Request) -> tuple[str, str]:
     client = request.client.host if request.client else "unknown"
-    return request.headers.get("x-mainspring-actor", "anonymous")[:128], f"http {client}"
+    name = request.headers.get("x-mainspring-actor", "anonymous").encode("latin-1").decode("utf-8", "replace")
+    return name[:128], f"http {client}"
 
 
 async def _arguments(request: Request, op: Operation, max_body_bytes: int) -> dict[str, Any]:
@@ -126,8 +127,9 @@ def _convert(value: Any, argument: Argument, *, strict: bool) -> Any:
         return msgspec.convert(value, argument.type, strict=strict)
     except msgspec.ValidationError as error:
         if not strict and isinstance(value, str):
-            # In a query string a list may have one entry, and a struct is written as JSON.
-            for read in (_one_entry, _from_json):
+            # In a query string a list may have one entry, and a struct or an empty list is written as JSON.
+            readers = (_from_json, _one_entry) if value.startswith("[") else (_one_entry, _from_json)
+            for read in readers:
                 with contextlib.suppress(msgspec.ValidationError, msgspec.DecodeError):
                     return read(value, argument)
         raise InvalidRequest(f"{argument.name}: {error}", argument=argument.name) from None
