@@ -217,6 +217,7 @@ class Turn:
         """Wait until the log has what was answered; what a killed data worker had not written yet is given up."""
         deadline = time.monotonic() + _INGESTED_WITHIN_S
         while True:
+            asked = time.monotonic()
             found = self.platform.call(lambda session: session.predictions.log_counts(self.name))
             if found.predictions >= self.expected_rows and found.labels >= self.expected_labels:
                 return
@@ -225,7 +226,8 @@ class Turn:
                 self.notes.append(f"{lost[0]} predictions and {lost[1]} labels did not reach the log in time")
                 self.expected_rows, self.expected_labels = found.predictions, found.labels
                 return
-            time.sleep(_POLL_S)
+            # Counting takes longer the more there is: leave the control plane as much time for its own work.
+            time.sleep(max(_POLL_S, time.monotonic() - asked))
 
     # Watching and deciding
 

@@ -89,7 +89,11 @@ class PredictionLog:
             frame = frame.filter(pl.col("status") < 400)
         if labelled:
             frame = frame.filter(pl.col("label").is_not_null())
-        rows = frame.sort("mark" if met is None else "met", "at", "prediction_id").collect()
+        frame = frame.sort("mark" if met is None else "met", "at", "prediction_id")
+        if columns is not None and not columns:
+            # The features are most of the log: who wants none of them does not read them.
+            return Logged(frame.drop("features").collect(), pl.DataFrame())
+        rows = frame.collect()
         return Logged(rows.drop("features"), feature_columns(rows["features"].to_list(), columns))
 
     def last_mark(self) -> int:
