@@ -447,12 +447,14 @@ def _policy(plan: Plan, volume: VolumeRule | None = None) -> Policy:
 
 def _rollout(requests: int) -> RolloutPolicy:
     """Give a rollout that takes about one window of *requests* requests."""
+    enough = max(25, requests // 4)
     return RolloutPolicy(
         steps=_CANARY_STEPS,
-        step_requests=max(10, requests // 12),
-        min_requests=max(30, requests // 4),
-        # So few requests cannot show that errors differ by less.
-        error_margin=0.05 if requests < _FEW_REQUESTS else 0.01,
+        step_requests=max(5, requests // 12),
+        min_requests=enough,
+        # So few requests cannot show that arms differ by less.
+        error_margin=max(0.05, 5 / enough) if requests < _FEW_REQUESTS else 0.01,
+        latency_margin=max(0.1, 5 / enough),
         latency_floor_ms=50.0,
     )
 

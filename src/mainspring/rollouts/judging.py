@@ -35,7 +35,7 @@ MIN_LABELLED = 30
 
 def slow_from(policy: RolloutPolicy, stable: ArmReading) -> int | None:
     """Give the latency in microseconds beyond which a request is slow; None before the stable arm has shown enough."""
-    if stable.requests < MIN_STABLE_REQUESTS or stable.latency_us is None:
+    if stable.requests < min(MIN_STABLE_REQUESTS, policy.min_requests) or stable.latency_us is None:
         return None
     tolerated = stable.latency_us * policy.latency_tolerance
     return round(stable.latency_us + max(tolerated, policy.latency_floor_ms * 1000))
