@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
+from mainspring.loop.table import split
 from mainspring.predictions.log import Logged
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -78,3 +79,10 @@ def test_columns_are_arrays_and_texts_are_lists():
     assert made["t"] == ["a", None]
     assert made["d"].dtype.kind == "M"
     assert made["b"] == [True, None]
+
+
+def test_a_hundred_rows_leave_enough_to_learn_from():
+    known = split(pl.DataFrame({"a": range(100), "y": [0, 1] * 50}), "y", time=None).earlier
+    training, holdout = newest_aside(known, 150)
+    assert training.height >= 40
+    assert holdout.height >= 15

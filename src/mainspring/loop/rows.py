@@ -11,7 +11,7 @@ import polars as pl
 from mainspring.predictions.log import Logged
 
 _NEWEST_SHARE = 0.15
-_FEWEST = 20
+_FEWEST = 15
 _ASIDE_EVERY = 3
 
 

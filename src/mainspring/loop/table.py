@@ -15,7 +15,7 @@ from mainspring.datasets.reading import read_file
 
 MIN_ROWS = 100
 _KNOWN_SHARE = 0.4
-_MIN_KNOWN = 50
+_MIN_KNOWN = 60
 _WINDOWS = 40
 _MIN_WINDOW = 25
 _MAX_REQUESTS = 40_000
