@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
 from mainspring.client.objects import RemoteObjects
@@ -91,3 +92,13 @@ def test_administration_stays_with_the_owner_of_the_store(far: RemoteObjects) ->
         far.delete(digest_of(b""))
     with pytest.raises(Unsupported):
         far.list()
+
+
+def test_the_document_has_the_routes_that_are_written_by_hand(http: TestClient) -> None:
+    document = http.get("/openapi.json").json()
+    validate(document)
+    assert {path: set(methods) for path, methods in document["paths"].items()} == {
+        "/health": {"get"},
+        "/objects": {"post"},
+        "/objects/{digest}": {"get", "head"},
+    }

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mainspring.core.errors import Forbidden
 from mainspring.protocols.native.errors import error_response, http_exception, unexpected
-from mainspring.protocols.native.openapi import openapi
+from mainspring.protocols.native.openapi import described, entry, openapi
 from mainspring.protocols.native.routes import Calls, Threads, routes
 
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
@@ -33,13 +33,12 @@ def application(
 ) -> ASGIApp:
     """Build the application. *extra* are routes written by hand (object bytes); they come first."""
     listed = list(services)
-    document = msgspec.json.encode(openapi([type(service) for service in listed]))
-    own = [
-        Route("/openapi.json", _fixed(document, "application/json")),
-        Route("/health", _fixed(b'{"status":"ok"}', "application/json")),
-    ]
+    own = [Route("/health", _HEALTH)]
     if metrics is not None:
         own.append(Route("/metrics", _metrics(metrics)))
+    written = {route.path: route.endpoint for route in [*own, *extra] if isinstance(route, Route)}
+    document = msgspec.json.encode(openapi([type(service) for service in listed], written))
+    own.append(Route("/openapi.json", _fixed(document, "application/json")))
     app = Starlette(
         routes=[*own, *extra, *routes(listed, threads, max_body_bytes, calls)],
         exception_handlers={HTTPException: http_exception, Exception: unexpected},
@@ -54,7 +53,14 @@ def _fixed(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Res
     return endpoint
 
 
+_STATUS = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+_HEALTH = described(get=entry("Control.health", "Tell that the control plane answers.", "application/json", _STATUS))(
+    _fixed(b'{"status":"ok"}', "application/json")
+)
+
+
 def _metrics(render: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+    @described(get=entry("Control.metrics", "Give its metrics for Prometheus.", "text/plain", {"type": "string"}))
     async def endpoint(request: Request) -> Response:
         return Response(render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -14,10 +14,29 @@ from starlette.routing import Route
 
 from mainspring.core.errors import InvalidData, MainspringError, TooLarge
 from mainspring.protocols.native.errors import error_response
+from mainspring.protocols.native.openapi import BINARY, described, entry
 from mainspring.protocols.native.routes import Threads
 from mainspring.storage.objects.store import ObjectStore
 
 _PART = 1 << 20
+_BYTES = "application/octet-stream"
+_STORED = {
+    "type": "object",
+    "properties": {"digest": {"type": "string"}, "size": {"type": "integer"}},
+    "required": ["digest", "size"],
+}
+_DIGEST = {"name": "digest", "in": "path", "required": True, "schema": {"type": "string"}}
+_DECLARED = {"name": "x-mainspring-digest", "in": "header", "required": False, "schema": {"type": "string"}}
+_UPLOAD = entry(
+    "Objects.upload",
+    "Store the bytes of the body; refuses bytes that do not have the digest that the header declares.",
+    "application/json",
+    _STORED,
+    parameters=[_DECLARED],
+    requestBody={"required": True, "content": {_BYTES: {"schema": BINARY}}},
+)
+_DOWNLOAD = entry("Objects.download", "Give the bytes of an object.", _BYTES, BINARY, parameters=[_DIGEST])
+_SIZE = entry("Objects.size", "Give the headers of an object without its bytes.", _BYTES, BINARY, parameters=[_DIGEST])
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -30,6 +49,7 @@ class Stored(msgspec.Struct, frozen=True):
 def object_routes(store: ObjectStore, threads: Threads, max_bytes: int) -> list[Route]:
     """Give ``POST /objects`` (the body is the object) and ``GET /objects/{digest}``."""
 
+    @described(post=_UPLOAD)
     async def upload(request: Request) -> Response:
         try:
             return await _upload(request, store, threads, max_bytes)
@@ -38,6 +58,7 @@ def object_routes(store: ObjectStore, threads: Threads, max_bytes: int) -> list[
         except ClientDisconnect:
             return Response(status_code=499)
 
+    @described(get=_DOWNLOAD, head=_SIZE)
     async def download(request: Request) -> Response:
         digest = request.path_params["digest"]
         try:
@@ -46,8 +67,8 @@ def object_routes(store: ObjectStore, threads: Threads, max_bytes: int) -> list[
             return error_response(error)
         headers = {"content-length": str(size), "etag": f'"{digest}"', "cache-control": "immutable"}
         if request.method == "HEAD":
-            return Response(headers=headers, media_type="application/octet-stream")
-        return StreamingResponse(_parts(store, digest, threads), headers=headers, media_type="application/octet-stream")
+            return Response(headers=headers, media_type=_BYTES)
+        return StreamingResponse(_parts(store, digest, threads), headers=headers, media_type=_BYTES)
 
     return [
         Route("/objects", upload, methods=["POST"]),

@@ -1,10 +1,10 @@
-"""The OpenAPI 3.1 document of the operations: made from the same declarations as the routes."""
+"""The OpenAPI 3.1 document: made from the declarations of operations, and of what is written by hand beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,10 +13,38 @@ from mainspring.protocols.native.errors import ErrorBody
 from mainspring.version import __version__
 
 _TEMPLATE = "#/components/schemas/{name}"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+BINARY = {"type": "string", "format": "binary"}
 
 
-def openapi(services: Iterable[type]) -> dict[str, Any]:
-    """Give the document as plain values, ready for JSON."""
+def described(**methods: dict[str, Any]) -> Callable[[Endpoint], Endpoint]:
+    """Describe an endpoint that is written by hand: one entry of the document for each method, by `entry`."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.__described__ = methods  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def entry(id: str, summary: str, media_type: str, schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Give the entry of one method: *schema* is that of the body answered, *more* are further fields of OpenAPI."""
+    error = {"$ref": _TEMPLATE.format(name=ErrorBody.__name__)}
+    return {
+        "operationId": id,
+        "tags": [id.partition(".")[0]],
+        "summary": summary,
+        "description": summary,
+        "responses": {
+            "200": {"description": "Done.", "content": {media_type: {"schema": dict(schema)}}},
+            "default": {"description": "Refused or failed.", "content": {"application/json": {"schema": error}}},
+        },
+        **more,
+    }
+
+
+def openapi(services: Iterable[type], written: Mapping[str, Callable[..., Any]] | None = None) -> dict[str, Any]:
+    """Give the document as plain values, ready for JSON. *written* are described endpoints by path."""
     verbs = [(service, op) for service in services for op in operations(service)]
     types = [ErrorBody, *(op.returns for _, op in verbs), *(a.type for _, op in verbs for a in op.arguments)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
@@ -29,6 +57,8 @@ def openapi(services: Iterable[type]) -> dict[str, Any]:
     for service, op in verbs:
         path = re.sub(r":path}", "}", op.path)
         paths.setdefault(path, {})[op.method.lower()] = _entry(service, op, schema_of)
+    for path, endpoint in (written or {}).items():
+        paths.setdefault(path, {}).update(getattr(endpoint, "__described__", {}))
     return {
         "openapi": "3.1.0",
         "info": {
