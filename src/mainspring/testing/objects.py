@@ -100,7 +100,7 @@ class ObjectStoreSuite:
     @pytest.mark.parametrize("name", ["", "sha256:", "../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "0" * 32])
     def test_a_name_that_is_no_digest_is_refused(self, store: ObjectStore, name: str) -> None:
         for call in (store.get_bytes, store.exists, store.size, store.delete):
-            with pytest.raises(InvalidRequest, match="is not a digest"):
+            with pytest.raises(InvalidRequest):
                 call(name)
 
     def test_damage_is_found_when_the_reader_asks_for_it(
