@@ -120,14 +120,19 @@ def kill_all(up: Up, seed: int) -> list[Kill]:
     for victim in order:
         time.sleep(chance.uniform(0.05, 2.2))
         running = up.processes()
-        eventually(lambda victim=victim: up.kill(victim) is not None, f"there is no {victim} to kill")  # type: ignore[misc]
-        kills.append(Kill(time.monotonic(), victim))
+        kills.append(eventually(lambda victim=victim: killed(up, victim), f"there is no {victim} to kill"))  # type: ignore[misc]
         if victim == "supervisor":
             up.reap()
             _, alive = psutil.wait_procs(running, timeout=5)
             assert not alive, f"orphans: {[process.cmdline() for process in alive]}"
             up.start()
     return kills
+
+
+def killed(up: Up, victim: str) -> Kill | None:
+    """Kill -9 if it is there; the time is that before it, as what it does breaks at once."""
+    at = time.monotonic()
+    return None if up.kill(victim) is None else Kill(at, victim)
 
 
 @pytest.mark.slow  # Ten kills with a restart after each, under load, take half a minute.

@@ -149,13 +149,13 @@ def test_a_monitor_that_fails_does_not_keep_triggers_and_rollouts_waiting(
     def broken(endpoint: str) -> Any:
         raise InvalidData(f"the log of {endpoint} makes no sense")
 
-    monkeypatch.setattr(platform.monitoring, "monitored", lambda: ["sums"])
+    monkeypatch.setattr(platform.monitoring, "monitored", lambda: ["other"])
     monkeypatch.setattr(platform.monitoring, "advance", broken)
     platform.releases.deploy("sums", register(platform, tmp_path, 1))
     schedule(platform, "sums")
     with running(platform):
         eventually(lambda: platform.triggers.firings("sums"))
-    assert "monitor of sums: the log of sums makes no sense" in caplog.text
+    assert "monitor of other: the log of other makes no sense" in caplog.text
 
 
 def test_without_an_interval_policies_are_only_looked_at_on_request(platform: Platform, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mainspring.core.errors import AlreadyExists, Corrupt
+from mainspring.core.errors import AlreadyExists, Corrupt, Unavailable
 from mainspring.runtime.snapshots import Publisher, Watcher
 from mainspring.serving.model import ServingState, decode_state, encode_state
 from mainspring.storage.objects.digests import hexadecimal
@@ -42,8 +42,11 @@ class StatePublisher:
     """Publishes serving states as snapshots; several processes may, and an older state never replaces a newer one."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the folder, made where it is not there; raises Unavailable when it cannot be written."""
         self._folder = folder
-        self._snapshots = Publisher(folder)
+        # A publisher sweeps away what another one left unfinished: so nobody may publish while it is opened.
+        with self._turn():
+            self._snapshots = Publisher(folder)
 
     def publish(self, state: ServingState) -> None:
         """Make *state* current, and wait a moment until the data workers that live serve it.
@@ -68,6 +71,14 @@ class StatePublisher:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        with (self._folder / ".turn").open("wb") as file:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = (self._folder / ".turn").open("wb")
+        except OSError as error:
+            raise Unavailable(
+                f"the snapshots in {self._folder} cannot be written: {error.strerror}; free some space, or give this "
+                "user the right"
+            ) from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
