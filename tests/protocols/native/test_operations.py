@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -18,6 +20,8 @@ from mainspring.core.operations import operation
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.openapi import openapi
 from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.telemetry.logs import start_logs
+from mainspring.runtime.telemetry.trace import new_trace
 
 
 class Colour(StrEnum):
@@ -163,6 +167,22 @@ def test_a_web_page_of_another_site_is_refused(http: TestClient) -> None:
 def test_the_actor_of_a_call_is_who_asked(http: TestClient) -> None:
     reply = http.get("/who", headers={"x-mainspring-actor": "ada"})
     assert reply.json() == ["ada", "http testclient"]
+
+
+def test_a_call_that_may_change_something_is_logged_in_the_trace_of_its_caller(http: TestClient) -> None:
+    lines = io.StringIO()
+    handler = start_logs("control", stream=lines)
+    trace = new_trace()
+    try:
+        http.post("/refuse", headers={"traceparent": trace.traceparent})
+        http.get("/teas/best")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    told = [line for line in map(msgspec.json.decode, lines.getvalue().splitlines()) if "operation" in line]
+    assert [(line["event"], line["operation"], line["status"]) for line in told] == [
+        ("POST /refuse", "Shop.refuse", GateRefused.status)
+    ]
+    assert (told[0]["trace_id"], told[0]["plane"]) == (trace.trace_id, "control")
 
 
 def test_the_document_is_valid_and_names_every_operation(http: TestClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from mainspring.core.errors import InvalidRequest, MainspringError, OverLimit, T
 from mainspring.core.operations import Argument, Operation, operations
 from mainspring.protocols.native.errors import error_response
 from mainspring.runtime.telemetry.trace import in_trace, new_trace, parse_traceparent
+
+logger = logging.getLogger(__name__)
 
 
 class Threads:
@@ -85,9 +88,15 @@ def _route(service: object, op: Operation, threads: Threads, max_body_bytes: int
 
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
-        with in_trace(parse_traceparent(request.headers.get("traceparent")) or new_trace()):
+        caller = parse_traceparent(request.headers.get("traceparent"))
+        with in_trace(caller.child() if caller else new_trace()):
             response = await answer(request)
-        calls.called(name, response.status_code, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            # Reads are many and change nothing: they are told only to who asks for it.
+            level = logging.DEBUG if op.method == "GET" else logging.INFO
+            facts = {"operation": name, "status": response.status_code, "ms": round(seconds * 1000, 1)}
+            logger.log(level, "%s %s", op.method, request.url.path, extra=facts)
+        calls.called(name, response.status_code, seconds)
         return response
 
     return Route(op.path, endpoint, methods=[op.method], name=name)

@@ -13,7 +13,7 @@ from mainspring.runtime.telemetry.trace import current_trace
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 # What every record has: the rest was given by the caller as `extra`.
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _WRITTEN = frozenset(("at", "level", "logger", "event", "plane", "pid", "trace_id", "span_id", "error"))
 
 
