@@ -18,6 +18,7 @@ from mainspring.loop.judging import Judge
 from mainspring.loop.model import Alarm, Decision, LoopReport, MetricName, Outcome, Requests, Retraining
 from mainspring.loop.narrator import Narrator, Stages
 from mainspring.loop.platform import RunningPlatform
+from mainspring.loop.progress import Journal, Part, Progress, fingerprint, unfinished
 from mainspring.loop.retraining import PIPELINE, Plan
 from mainspring.loop.table import Split, Window, plain
 from mainspring.loop.traffic import Served, Traffic, first_error
@@ -71,7 +72,10 @@ class Turn:
 
     def __init__(self, platform: RunningPlatform, split: Split, request: Request, stages: Stages, began: float) -> None:
         self.platform, self.split, self.request, self.stages, self.began = platform, split, request, stages, began
-        self.name = _free_name(platform.session, request.name)
+        self.fingerprint = fingerprint(split, request)
+        self.before = unfinished(platform.home, self.fingerprint)
+        self.name = self.before.name if self.before else _free_name(platform.session, request.name)
+        self.journal = Journal(platform.home, self.name)
         self.notes = list(split.notes)
         if self.name != request.name:
             self.notes.append(f"{request.name} is an endpoint already, so this turn is called {self.name}")
@@ -86,21 +90,65 @@ class Turn:
         self.window = Window(0, 0, 0)
         self.told: set[tuple[str, str, str]] = set()
         self.checked: set[str] = set()
+        self.windows: list[dict[str, Any]] = []
 
     def run(self) -> LoopReport:
         """Carry out all of it."""
-        dataset = self._version()
-        champion = self._first_turn(dataset)
+        if self.before is None:
+            dataset = self._version()
+            champion = self._first_turn(dataset)
+        else:
+            dataset, champion = self.before.dataset, self._resumed(self.before)
         judge = self.platform.call(lambda session: Judge(session, champion, self.split))
         traffic = self._traffic(champion)
-        windows = []
-        for window in self.split.windows:
-            self.window = window
+        for window in self.split.windows[len(self.windows) :]:
+            self.window, sent = window, len(self.replies)
             self._replay(traffic, window)
             self._look()
-            windows.append(judge.window(window, self.served))
-            self._progress(windows[-1])
-        return self.platform.call(lambda session: self._report(session, dataset, champion, judge, windows))
+            self.windows.append(judge.window(window, self.served))
+            self._keep(dataset, champion.ref, Part(self.served[window.start :], self.replies[sent:]))
+            self._progress(self.windows[-1])
+        report = self.platform.call(lambda session: self._report(session, dataset, champion, judge, self.windows))
+        self.journal.remove()
+        return report
+
+    # Going on after the process was killed
+
+    def _keep(self, dataset: str, champion: str, part: Part) -> None:
+        progress = Progress(
+            fingerprint=self.fingerprint,
+            name=self.name,
+            dataset=dataset,
+            champion=champion,
+            windows=self.windows,
+            notes=self.notes,
+            alarms=self.alarms,
+            retrainings=self.retrainings,
+            decisions=self.decisions,
+            posted=self.posted,
+            told=sorted(self.told),
+            checked=sorted(self.checked),
+            regular=self.regular,
+            stages=self.stages.seconds,
+            seconds=time.monotonic() - self.began,
+        )
+        self.journal.write(progress, part)
+
+    def _resumed(self, before: Progress) -> ModelVersion:
+        """Take up what was kept; what the next window had begun is sent again."""
+        for part in self.journal.parts(before):
+            self.served += part.served
+            self.replies += part.replies
+        self.windows, self.alarms, self.retrainings = before.windows, before.alarms, before.retrainings
+        self.decisions, self.posted, self.regular = before.decisions, before.posted, before.regular
+        self.told, self.checked = set(before.told), set(before.checked)
+        self.stages.seconds.update(before.stages)
+        self.began -= before.seconds
+        self.notes = [*before.notes, f"the turn was taken up again after window {len(self.windows) - 1}"]
+        self.plan = plan_of(self.name, self.split, before.dataset, metric=self.request.metric, seed=self.request.seed)
+        counted = self.platform.call(lambda session: session.predictions.log_counts(self.name))
+        self.expected_rows, self.expected_labels = counted.predictions, counted.labels
+        return self.platform.call(lambda session: session.registry.resolve(before.champion))
 
     # The stages before traffic
 
@@ -112,7 +160,7 @@ class Turn:
                     self.split.earlier,
                     time=self.split.dated,
                     check=False,
-                    token=f"loop:{self.name}:start",
+                    token=f"loop:{self.name}:{self.fingerprint}:start",
                 )
             )
             step.done(f"{version.rows} rows x {len(version.columns)} columns are {version.ref}")
@@ -133,7 +181,7 @@ class Turn:
         self.plan = plan
         call(lambda session: session.triggers.set_policy(self.name, _policy(plan)))
         with self.stages.stage("train") as step:
-            parameters, token = msgspec.to_builtins(plan), f"loop:{self.name}:first"
+            parameters, token = msgspec.to_builtins(plan), f"loop:{self.name}:{self.fingerprint}:first"
             job = call(lambda session: session.pipelines.start(PIPELINE, parameters, token=token))
             job = self._finished(job, step.progress)
             trained = job.step("train").result
@@ -191,7 +239,7 @@ class Turn:
             rows = self.split.later[start:stop]
             served, replies = traffic.send(rows, start, instants, self.split.rows_per_request)
             self.served += served
-            self.replies += replies
+            self.replies += [msgspec.structs.replace(reply, body=b"") for reply in replies]
             self.expected_rows += sum(one.id is not None for one in served)
             if (told := first_error(replies)) is not None and not any("refused" in note for note in self.notes):
                 self.notes.append(f"some requests were refused; the first was told {told}")
