@@ -248,7 +248,7 @@ def judge(python: Path, folder: Path) -> list[Line]:
              peer_value=server.ready_s, goal=3.0),
         line("up on a new home until all is ready, CPU", up.cpu_s, "s", peer=f"{named} server",
              peer_value=server.cpu_s),
-        line("memory of the three planes and their supervisor", up.memory_mb, "MB", peer=f"{named} server, one worker",
+        line("memory of all its processes when it is ready", up.memory_mb, "MB", peer=f"{named} server, one worker",
              peer_value=server.memory_mb),
         line("memory of a data worker with one ONNX model, after 500 requests", served.worker_mb, "MB",
              floor=model_floor_mb(file), goal=90.0),
