@@ -26,6 +26,27 @@ def test_importing_the_data_plane_loads_nothing_heavy() -> None:
     assert loaded & set(FORBIDDEN) == set()
 
 
+def test_serving_loads_nothing_heavy_either(worker: Worker, tmp_path: Path) -> None:
+    worker.publish(models.state(models.endpoint(models.arm(models.sum_model(tmp_path / "m")))))
+    code = (
+        "import json, sys, mainspring.planes.data as data; data.main(sys.argv[1:]); print(json.dumps([*sys.modules]))"
+    )
+    command = [sys.executable, "-c", code, "--home", str(worker.home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        for path, body in (
+            ("v2/models/churn/infer", models.inference([[1, 2, 3]])),
+            ("invocations", {"inputs": [[1]]}),
+        ):
+            httpx2.post(f"{url}/{path}", json=body, timeout=20)
+        assert httpx2.get(f"{url}/metrics", timeout=20).text.count('status="200"') == 1
+        process.terminate()
+        loaded = {name.partition(".")[0] for name in json.loads(process.stdout.readline())}
+    assert "onnxruntime" in loaded
+    assert loaded & set(FORBIDDEN) == set()
+
+
 def test_a_worker_without_a_snapshot_is_ready_and_serves_the_first_one(worker: Worker, tmp_path: Path) -> None:
     worker.start()
     assert worker.get("/v2/health/ready").status_code == 200
