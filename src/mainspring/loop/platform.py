@@ -26,6 +26,7 @@ T = TypeVar("T")
 _READY_WITHIN_S = 60.0
 _PATIENCE_S = 90.0
 _PAUSE_S = 0.1
+_STARTS = 3
 
 
 class _Ready(msgspec.Struct):
@@ -98,7 +99,7 @@ class RunningPlatform:
             return
         if self._child is not None:
             self.restarts += 1
-        ready = self._start()
+        ready = self._started()
         self._use(ready.control, ready.data)
 
     def _use(self, control: str, data: str) -> None:
@@ -108,6 +109,13 @@ class RunningPlatform:
             self._session.close()
         self.control, self.data = control, data
         self._session = connect(control)
+
+    def _started(self) -> _Ready:
+        """Start it. It ran before? Then what was killed on its way up again is worth another try."""
+        for _ in range(_STARTS - 1 if self.control else 0):
+            with contextlib.suppress(Unavailable):
+                return self._start()
+        return self._start()
 
     def _start(self) -> _Ready:
         # The loop itself decides when monitors, triggers and rollouts look: replayed time runs faster than the clock.

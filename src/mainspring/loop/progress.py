@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -48,7 +49,7 @@ def fingerprint(split: Split, wanted: Any) -> str:
     """Give what tells one turn from another: the rows in their order, and everything that was asked for."""
     rows = [int(frame.hash_rows(seed=1).implode().hash(seed=1)[0]) for frame in (split.earlier, split.later)]
     asked = [split.target, split.time, split.key, split.known_after[-1:], sum(split.known_after), wanted]
-    return msgspec.json.encode([rows, asked, split.earlier.columns]).hex()[-16:] + f"{rows[0] ^ rows[1]:016x}"
+    return hashlib.sha256(msgspec.json.encode([rows, asked, split.earlier.columns])).hexdigest()[:32]
 
 
 class Journal:
