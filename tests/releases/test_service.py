@@ -99,10 +99,10 @@ def test_a_canary_only_grows(releases: Releases) -> None:
 @pytest.mark.parametrize("share", [0, 1, -0.1, 5, float("nan")])
 def test_a_share_outside_of_0_to_1_is_refused(releases: Releases, share: float) -> None:
     releases.deploy("churn", "model:churn@1")
-    with pytest.raises(InvalidRequest, match="between 0 and 1|finite"):
+    with pytest.raises(InvalidRequest, match=r"between 0 and 1|finite"):
         releases.deploy("churn", "model:churn@2", canary=share)
     releases.deploy("churn", "model:churn@2", canary=0.1)
-    with pytest.raises(InvalidRequest, match="between 0 and 1|finite"):
+    with pytest.raises(InvalidRequest, match=r"between 0 and 1|finite"):
         releases.set_share("churn", share)
 
 
