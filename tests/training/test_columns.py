@@ -96,3 +96,14 @@ def test_mlflow_is_told_integers_from_numbers_and_we_serve_them_alike():
     assert [field.type for field in served] == ["double", "double", "long", "string"]
     assert served[3].levels == ["a"]
     assert [field.type for field in strict_fields(columns, served)] == ["long", "double", "datetime", "string"]
+
+
+def test_a_column_that_stands_still_is_kept_where_it_may_move_later():
+    frame = pl.DataFrame({"moves": range(0, 200, 2), "still": [7.0] * 100, "empty": [None] * 100, "y": [0, 1] * 50})
+    kept = inspect(frame, "y", constants=True)
+    assert [column.name for column in kept.columns] == ["moves", "still"]
+    assert list(kept.dropped) == ["empty"]
+    assert "still" in inspect(frame, "y").dropped
+    alone = inspect(frame.select("still", "y"), "y", constants=True)
+    assert alone.columns == []
+    assert alone.dropped == {"still": "the same value in every row"}

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from mainspring.core.errors import InvalidData
-from mainspring.training.split import RowRange, instants, select_rows, split_at_random, split_by_time
+from mainspring.training.split import RowRange, instants, select_rows, split_at_random, split_by_time, split_recent
 from tests.training.conftest import START
 
 
@@ -59,3 +59,23 @@ def test_dates_are_midnights_in_utc():
 def test_a_time_column_of_numbers_is_refused():
     with pytest.raises(InvalidData, match="dates or datetimes"):
         instants(pl.Series("at", [1, 2]))
+
+
+def test_after_a_change_blocks_of_the_recent_rows_are_judged_and_the_rest_is_learned():
+    at = np.random.default_rng(0).permutation(5_000)
+    (split,) = split_recent(at, since=2_000)
+    assert at[split.judge].min() >= 2_000
+    assert 0.3 < len(split.judge) / 3_000 < 0.37
+    assert sorted([*split.learn, *split.judge]) == list(range(5_000))
+    assert (at[split.learn] >= 2_000).sum() + len(split.judge) == 3_000
+
+
+def test_few_recent_rows_are_all_judged_by_turns():
+    splits = split_recent(np.arange(1_000), since=900)
+    assert sorted(np.concatenate([split.judge for split in splits])) == list(range(900, 1_000))
+    assert all(not set(split.learn) & set(split.judge) for split in splits)
+
+
+def test_too_few_recent_rows_or_nothing_older_give_no_such_split():
+    assert split_recent(np.arange(1_000), since=980) == []
+    assert split_recent(np.arange(1_000), since=0) == []
