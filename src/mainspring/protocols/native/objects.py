@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mainspring.core.errors import InvalidData, MainspringError, TooLarge
+from mainspring.core.errors import InvalidData, MainspringError, TooLarge, Unavailable
 from mainspring.protocols.native.errors import error_response
 from mainspring.protocols.native.openapi import BINARY, described, entry
 from mainspring.protocols.native.routes import Threads
@@ -57,6 +57,11 @@ def object_routes(store: ObjectStore, threads: Threads, max_bytes: int) -> list[
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
+        except OSError as error:
+            told = (
+                f"the object cannot be taken in: {error.strerror or error}; free some space in {tempfile.gettempdir()}"
+            )
+            return error_response(Unavailable(told))
 
     @described(get=_DOWNLOAD, head=_SIZE)
     async def download(request: Request) -> Response:
