@@ -132,6 +132,8 @@ class RunningPlatform:
         # The same ports as before, so that whoever talked to it goes on.
         for flag, url in (("--port", self.control), ("--data-port", self.data)):
             command += [flag, url.rpartition(":")[2] if url else "0"]
+        if self._child is not None and self._child.stdout is not None:
+            self._child.stdout.close()
         # Bound to this process: however the loop ends, what it started ends with it.
         self._child = subprocess.Popen(guarded(command), stdout=subprocess.PIPE, env={**os.environ, **variables})
         line = _first_line(self._child)

@@ -1,0 +1,71 @@
+"""A turn outlives whatever of its platform is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mainspring.core.settings import Settings
+from mainspring.loop.narrator import Silent
+from mainspring.loop.table import split
+from mainspring.loop.turn import Request, turn
+from tests.loop import tables
+
+VICTIMS = {
+    "window 4 of": "mainspring.planes.data",
+    "window 8 of": "mainspring.planes.control",
+    "window 12 of": "mainspring.planes.worker",
+    "window 16 of": "--json --home",
+}
+
+
+class Killing(Silent):
+    """Kills one process of the platform after each of some windows."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.killed = str(home), list[str]()
+
+    def progress(self, stage: str, text: str) -> None:
+        for moment, victim in VICTIMS.items():
+            if text.startswith(moment):
+                self._kill(victim)
+
+    def _kill(self, victim: str) -> None:
+        for process in psutil.Process().children(recursive=True):
+            command = " ".join(process.cmdline())
+            if victim in command and "guard.py" not in command:
+                process.kill()
+                self.killed.append(victim)
+                return
+
+
+@pytest.mark.slow
+def test_a_turn_goes_on_when_a_plane_or_the_supervisor_is_killed(tmp_path: Path) -> None:
+    """Slow: the platform is started, and each of its processes again."""
+    table = split(tables.independent(800, seed=2), "class", time=None)
+    killing = Killing(tmp_path)
+    report = turn(Settings(home=tmp_path), table, Request(name="hunted"), killing)
+    assert killing.killed == list(VICTIMS.values())
+    assert (report.requests.rows, report.requests.failed) == (table.later.height, 0)
+    assert len(report.windows) == len(table.windows)
+    assert report.retrainings == []
+    assert report.live == report.frozen
+
+
+@pytest.mark.slow
+def test_nothing_is_left_running_after_a_turn(tmp_path: Path) -> None:
+    """Slow: a platform is started."""
+
+    class Stopping(Silent):
+        def progress(self, stage: str, text: str) -> None:
+            if text.startswith("window 2 of"):
+                raise KeyboardInterrupt
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    table = split(tables.independent(300, seed=2), "class", time=None)
+    with pytest.raises(KeyboardInterrupt):
+        turn(Settings(home=tmp_path), table, Request(name="stopped"), Stopping())
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert [child.cmdline() for child in left if child.status() != psutil.STATUS_ZOMBIE] == []
