@@ -232,7 +232,7 @@ def release(context: StepContext) -> Released:
     version = platform.registry.resolve(context.inputs["register"])
     assembled = msgspec.convert(context.inputs["assemble"], Assembled)
     gated = msgspec.convert(context.inputs["gate"], Gated)
-    if _champion(platform, plan.name) is None:
+    if _is_first(platform, version, gated):
         try:
             platform.registry.promote(plan.name, version.version, report=gated.report)
         except GateRefused as refused:
@@ -250,6 +250,14 @@ def release(context: StepContext) -> Released:
     assert rollout.release is not None, "a rollout that was started has deployed its canary"
     _reference(context, plan, platform, version, assembled, rollout.release, watch=False)
     return Released("canary", version.ref, rollout.release, rollout.ref)
+
+
+def _is_first(platform: Platform, version: ModelVersion, gated: Gated) -> bool:
+    """Tell whether the version comes before any champion, also when a step that was killed has made it the champion."""
+    champion = _champion(platform, version.name)
+    return platform.registry.get_report(gated.report).champion is None and (
+        champion is None or champion.ref == version.ref
+    )
 
 
 def _reference(
