@@ -16,9 +16,9 @@ import polars as pl
 
 from mainspring.core.settings import Settings
 from mainspring.loop import retraining
+from mainspring.loop.policy import plan_of
 from mainspring.loop.rows import columns_of
 from mainspring.loop.table import Split, Window, split
-from mainspring.loop.turn import plan_of
 from mainspring.monitoring import budget
 from mainspring.monitoring.answers import truth_of
 from mainspring.monitoring.checking import input_findings

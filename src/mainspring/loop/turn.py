@@ -14,32 +14,29 @@ from mainspring.client.session import Session
 from mainspring.core.errors import InvalidData, MainspringError, Unavailable
 from mainspring.core.refs import Ref, ref
 from mainspring.core.settings import Settings
+from mainspring.loop import words
 from mainspring.loop.judging import Judge
 from mainspring.loop.model import Alarm, Decision, LoopReport, MetricName, Outcome, Requests, Retraining
 from mainspring.loop.narrator import Narrator, Stages
 from mainspring.loop.platform import RunningPlatform
+from mainspring.loop.policy import plan_of, policy_of
 from mainspring.loop.progress import Journal, Part, Progress, fingerprint, unfinished
-from mainspring.loop.retraining import PIPELINE, Plan
+from mainspring.loop.retraining import PIPELINE
 from mainspring.loop.table import Split, Window, plain
 from mainspring.loop.traffic import Served, Traffic, first_error
 from mainspring.loop.wire import Reply
-from mainspring.monitoring.model import Finding, WindowReport, Windows
 from mainspring.monitoring.model import Settings as MonitorSettings
+from mainspring.monitoring.model import WindowReport, Windows
 from mainspring.pipelines.model import Job
-from mainspring.registry.gate_model import GatePolicy
 from mainspring.registry.model import ModelVersion
-from mainspring.rollouts.model import Look, RolloutPolicy
-from mainspring.triggers.model import Firing, Policy, VolumeRule
+from mainspring.rollouts.model import Look
+from mainspring.triggers.model import Firing, VolumeRule
 
 _POLL_S = 0.03
 _INGESTED_WITHIN_S = 30.0
 _SERVED_WITHIN_S = 30.0
 _CANARY_CHUNKS = 8
-_CANARY_STEPS = (0.25, 0.5)
-_FEWEST_RECENT, _FEWEST_RECENT_WINDOWS, _RECENT_WINDOWS, _MOST_RECENT_WINDOWS = 150, 2, 6, 12
-_FEW_REQUESTS = 1_500
-# One in ten candidates that are no better may pass its gate: what it then does as a canary is looked at once more.
-_GATE_LEVEL = 0.8
+
 _RETRAIN_EVERY_WINDOWS = 4
 
 
@@ -179,13 +176,13 @@ class Turn:
         call(lambda session: session.monitoring.configure(self.name, watched))
         plan = plan_of(self.name, self.split, dataset, metric=self.request.metric, seed=self.request.seed)
         self.plan = plan
-        call(lambda session: session.triggers.set_policy(self.name, _policy(plan)))
+        call(lambda session: session.triggers.set_policy(self.name, policy_of(plan)))
         with self.stages.stage("train") as step:
             parameters, token = msgspec.to_builtins(plan), f"loop:{self.name}:{self.fingerprint}:first"
             job = call(lambda session: session.pipelines.start(PIPELINE, parameters, token=token))
             job = self._finished(job, step.progress)
             trained = job.step("train").result
-            step.done(_trained(trained))
+            step.done(words.trained(trained))
         released = job.step("release").result
         with self.stages.stage("deploy") as step:
             self._until_served(released["model"])
@@ -309,14 +306,14 @@ class Turn:
                     p_value=found.p,
                     effect=found.effect,
                     budget=found.share,
-                    message=_told(report, found),
+                    message=words.told(report, found),
                 )
             )
             # A change that lasts alarms in every window; it is told once for each release.
             if (once := (report.release, found.kind, found.column)) not in self.told:
                 self.told.add(once)
                 self.stages.narrator.say(
-                    f"[yellow]![/] [bold]alarm    [/] window {self.window.number}: {_short(found)}"
+                    f"[yellow]![/] [bold]alarm    [/] window {self.window.number}: {words.short(found)}"
                 )
 
     def _retrain(self, firing: Firing, started: str) -> None:
@@ -332,7 +329,7 @@ class Turn:
             released = job.step("release").result
             dataset = job.step("assemble").result["training"]
             self._note_gate(job)
-            step.done(f"after {firing.trigger}: {released['model']} from {dataset}, {_outcome(released)}")
+            step.done(f"after {firing.trigger}: {released['model']} from {dataset}, {words.outcome(released)}")
         outcome: Outcome = "refused" if released["outcome"] == "refused" else "canary"
         seconds = time.monotonic() - began
         self._note_retraining(firing, job.ref, dataset, released["model"], outcome, seconds, released["reason"])
@@ -408,7 +405,7 @@ class Turn:
             return
         self.regular = True
         every = _RETRAIN_EVERY_WINDOWS * (self.window.stop - self.window.start)
-        policy = _policy(self.plan, VolumeRule(labels=every))
+        policy = policy_of(self.plan, VolumeRule(labels=every))
         self.platform.call(lambda session: session.triggers.set_policy(self.name, policy))
         self.notes.append(f"from window {self.window.number} on, every {every} labels start a retraining too")
 
@@ -427,7 +424,7 @@ class Turn:
 
     def _progress(self, told: dict[str, Any]) -> None:
         count = len(self.split.windows)
-        quality = f"live {_number(told['live'])}, frozen {_number(told['frozen'])}"
+        quality = f"live {words.number(told['live'])}, frozen {words.number(told['frozen'])}"
         self.stages.narrator.progress("serve", f"window {told['window'] + 1} of {count}: {quality}")
 
     def _report(
@@ -469,44 +466,6 @@ class Turn:
         )
 
 
-def plan_of(name: str, split: Split, dataset: str, *, metric: str | None, seed: int) -> Plan:
-    """Give the plan of every training of a turn: how much counts as recent follows from the size of the windows."""
-    rows = split.windows[0].stop - split.windows[0].start
-    return Plan(
-        name=name,
-        target=split.target,
-        dataset=dataset,
-        time=split.dated,
-        key=split.key,
-        metric=metric,
-        seed=seed,
-        recent=max(_FEWEST_RECENT, _RECENT_WINDOWS * rows),
-        fewest_recent=max(_FEWEST_RECENT, _FEWEST_RECENT_WINDOWS * rows),
-        most_recent=max(_FEWEST_RECENT, _MOST_RECENT_WINDOWS * rows),
-        gate=GatePolicy(level=_GATE_LEVEL),
-        rollout=_rollout(max(1, rows // split.rows_per_request)),
-    )
-
-
-def _policy(plan: Plan, volume: VolumeRule | None = None) -> Policy:
-    windows = 1 if volume is None else 2
-    return Policy(pipeline=PIPELINE, parameters=msgspec.to_builtins(plan), cooldown_windows=windows, volume=volume)
-
-
-def _rollout(requests: int) -> RolloutPolicy:
-    """Give a rollout that takes about one window of *requests* requests."""
-    enough = max(25, requests // 4)
-    return RolloutPolicy(
-        steps=_CANARY_STEPS,
-        step_requests=max(5, requests // 12),
-        min_requests=enough,
-        # So few requests cannot show that arms differ by less.
-        error_margin=max(0.05, 5 / enough) if requests < _FEW_REQUESTS else 0.01,
-        latency_margin=max(0.1, 5 / enough),
-        latency_floor_ms=50.0,
-    )
-
-
 def _look_if_active(session: Session, endpoint: str) -> Look | None:
     # A look that was repeated finds the rollout ended by the first.
     return session.rollouts.look(endpoint) if session.rollouts.status(endpoint).active else None
@@ -523,36 +482,3 @@ def _is_ready(url: str) -> bool:
         return httpx2.get(url, timeout=5).status_code == 200
     except httpx2.TransportError:
         return False
-
-
-def _told(report: WindowReport, found: Finding) -> str:
-    column = f" of {found.column}" if found.column else ""
-    note = f" ({found.note})" if found.note else ""
-    return (
-        f"{found.kind}{column}: {found.test} {found.statistic:.4g}, effect {found.effect:.3g} (matters from "
-        f"{found.threshold:.3g}), p {found.p:.2g} within a budget of {found.share:.2g}, {report.rows} rows{note}"
-    )
-
-
-def _short(found: Finding) -> str:
-    column = f" of {found.column}" if found.column and found.column != found.kind else ""
-    return f"{found.kind}{column}, {found.note} (p {found.p:.1g}, effect {found.effect:.2g})"
-
-
-def _trained(trained: dict[str, Any]) -> str:
-    quality, parameters = trained["validation"], trained["parameters"]
-    served = "served from ONNX, proved equal" if trained["engine"] == "onnx" else "served in a process of its own"
-    return (
-        f"{len(trained['trials'])} trials, best {parameters['candidate']}: {trained['metric']} "
-        f"{_number(quality['value'])} (trivial {_number(trained['baseline'])}), {served}"
-    )
-
-
-def _outcome(released: dict[str, Any]) -> str:
-    if released["outcome"] == "refused":
-        return f"refused by its gate: {released['reason']}"
-    return f"passed its gate, canary is {released['release']}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
