@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from mainspring.core.errors import GateRefused, NotFound
+from mainspring.core.errors import GateRefused, InvalidData, NotFound
 from mainspring.core.refs import Ref
 from mainspring.loop.change import losses_of, worse_since
 from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
@@ -108,6 +108,12 @@ def assemble(context: StepContext) -> Assembled:
             block=max(1, plan.fewest_recent // _BLOCKS),
         )
         logged_count = logged.height
+        if holdout.is_empty():
+            # Nothing could say whether the candidate is better, so there is no point in making one.
+            raise InvalidData(
+                f"{logged_count} labelled rows of live traffic are too few to set some aside for the gate; retrain when "
+                f"there are some {plan.fewest_recent}"
+            )
     context.progress(f"{training.height} rows to learn from, {holdout.height} set aside")
     made = [
         platform.datasets.import_frame(
