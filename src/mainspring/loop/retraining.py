@@ -111,8 +111,8 @@ def assemble(context: StepContext) -> Assembled:
         if holdout.is_empty():
             # Nothing could say whether the candidate is better, so there is no point in making one.
             raise InvalidData(
-                f"{logged_count} labelled rows of live traffic are too few to set some aside for the gate; retrain when "
-                f"there are some {plan.fewest_recent}"
+                f"{logged_count} labelled rows of live traffic are too few to set some aside for the gate; retrain "
+                f"when there are some {plan.fewest_recent}"
             )
     context.progress(f"{training.height} rows to learn from, {holdout.height} set aside")
     made = [
