@@ -214,7 +214,8 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
+        # The handler interrupts this thread, perhaps inside of the event's own lock; another thread can wait for it.
+        threading.Thread(target=stopping.set, daemon=True).start()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
