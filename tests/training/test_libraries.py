@@ -1,20 +1,22 @@
-import subprocess
-import sys
+"""What is missing for training is told with the line that installs it, before anything else is done."""
+
+from __future__ import annotations
 
 import pytest
 
 from mainspring.core.errors import MissingExtra
-from mainspring.training.libraries import library
+from mainspring.training import libraries
+from mainspring.training.libraries import library, require_libraries
 
 
-def test_a_missing_library_is_said_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'mainspring\[train\]'"):
-        library("optuna")
+def test_what_is_installed_is_imported() -> None:
+    require_libraries()
+    assert library("sklearn").__name__ == "sklearn"
 
 
-def test_training_can_be_imported_without_its_libraries():
-    heavy = "('sklearn', 'optuna', 'onnx', 'scipy', 'pandas')"
-    code = f"import sys, mainspring.training.service; print([m for m in {heavy} if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert said.stdout.strip() == "[]"
+def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "LIBRARIES", ("sklearn", "not_there_at_all"))
+    with pytest.raises(MissingExtra, match=r"needs not_there_at_all: pip install 'mainspring\[train\]'"):
+        require_libraries()
+    with pytest.raises(MissingExtra, match="not_there_at_all"):
+        library("not_there_at_all")

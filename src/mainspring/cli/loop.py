@@ -51,8 +51,11 @@ def run(
     from mainspring.loop.narrator import Silent, Terminal
     from mainspring.loop.table import load_split
     from mainspring.loop.turn import Request, turn
+    from mainspring.training.libraries import require_libraries
 
     click.get_current_context().ensure_object(dict)["as_json"] = as_json
+    # Better than to find out after the platform was started and the table imported.
+    require_libraries()
     narrator = Silent() if as_json else Terminal(sys.stdout)
     split = load_split(data, target, time=time, key=key, label_delay=label_delay)
     request = Request(name=name or _name_of(data), metric=metric, seed=seed)

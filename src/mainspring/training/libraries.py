@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from mainspring.core.errors import MissingExtra
+
+LIBRARIES = ("sklearn", "optuna", "onnx")
+"""What every training imports."""
 
 
 def library(module: str) -> Any:
@@ -17,3 +21,10 @@ def library(module: str) -> Any:
         if missing != module.partition(".")[0]:
             raise
         raise MissingExtra(f"training needs {missing}: pip install 'mainspring[train]'", module=missing) from None
+
+
+def require_libraries() -> None:
+    """Look, without importing anything, whether the ``train`` extra is installed; raises MissingExtra when it is not."""
+    missing = next((module for module in LIBRARIES if find_spec(module) is None), None)
+    if missing is not None:
+        raise MissingExtra(f"training needs {missing}: pip install 'mainspring[train]'", module=missing)

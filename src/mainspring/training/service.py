@@ -32,7 +32,7 @@ from mainspring.training import store
 from mainspring.training.assembly import SAMPLE_ROWS, Model, export, prove, refit, signature_of, write_model
 from mainspring.training.candidates import CANDIDATES, Candidate, Parameters, Problem
 from mainspring.training.events import ModelTrained
-from mainspring.training.libraries import library
+from mainspring.training.libraries import LIBRARIES, library
 from mainspring.training.model import Proof, TrainingResult, Trial
 from mainspring.training.search import Attempt, Ground, best_of, search
 from mainspring.training.split import RowRange
@@ -116,7 +116,7 @@ class Training:
             raise InvalidRequest(f"trials={trials}, budget_s={budget_s}: at least one trial and some time are needed")
         if token is not None and (known := self._known(token)) is not None:
             return known
-        for module in ("sklearn", "optuna", "onnx"):
+        for module in LIBRARIES:
             library(module)
         began = clock_time.perf_counter()
         version = self.datasets.resolve(dataset)
