@@ -24,7 +24,7 @@ def library(module: str) -> Any:
 
 
 def require_libraries() -> None:
-    """Look, without importing anything, whether the ``train`` extra is installed; raises MissingExtra when it is not."""
+    """Look, importing nothing, whether the ``train`` extra is installed; raises MissingExtra when it is not."""
     missing = next((module for module in LIBRARIES if find_spec(module) is None), None)
     if missing is not None:
         raise MissingExtra(f"training needs {missing}: pip install 'mainspring[train]'", module=missing)
