@@ -36,7 +36,7 @@ def url(control: Opened, path: str) -> str:
 def test_every_service_has_its_operations_in_the_document(control: Opened) -> None:
     paths = httpx2.get(url(control, "/openapi.json")).json()["paths"]
     tags = {operation["tags"][0] for path in paths.values() for operation in path.values()}
-    assert len(tags) == len(SERVICES)
+    assert tags >= {place.partition(":")[2] for place in SERVICES.values()}
 
 
 def test_calls_are_counted_by_operation_and_status(control: Opened) -> None:
