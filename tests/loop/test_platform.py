@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
 from mainspring.core.settings import Settings
 from mainspring.loop.narrator import Silent
+from mainspring.loop.platform import RunningPlatform
 from mainspring.loop.table import split
 from mainspring.loop.turn import Request, turn
 from tests.loop import tables
@@ -33,12 +37,19 @@ class Killing(Silent):
                 self._kill(victim)
 
     def _kill(self, victim: str) -> None:
-        for process in psutil.Process().children(recursive=True):
+        if killed_one(victim):
+            self.killed.append(victim)
+
+
+def killed_one(victim: str) -> bool:
+    """Kill -9 the process of the platform whose command line says *victim*; False when there is none."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
             command = " ".join(process.cmdline())
             if victim in command and "guard.py" not in command:
                 process.kill()
-                self.killed.append(victim)
-                return
+                return True
+    return False
 
 
 @pytest.mark.slow
@@ -52,6 +63,31 @@ def test_a_turn_goes_on_when_a_plane_or_the_supervisor_is_killed(tmp_path: Path)
     assert len(report.windows) == len(table.windows)
     assert report.retrainings == []
     assert report.live == report.frozen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["mainspring.planes.control", "mainspring.planes.data", "--json --home"])
+def test_what_is_killed_before_it_was_ever_ready_is_started_again(tmp_path: Path, victim: str) -> None:
+    """Slow: a platform is started."""
+    ended = threading.Event()
+    opened: list[RunningPlatform] = []
+
+    def kill() -> None:
+        while not ended.is_set():
+            if killed_one(victim):
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        opened.append(RunningPlatform(Settings(home=tmp_path)))
+        assert httpx2.get(f"{opened[0].control}/health").status_code == 200
+        assert httpx2.get(f"{opened[0].data}/v2/health/live").status_code == 200
+    finally:
+        ended.set()
+        killer.join()
+        for platform in opened:
+            platform.close()
 
 
 @pytest.mark.slow

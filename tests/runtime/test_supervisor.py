@@ -188,6 +188,29 @@ def test_a_process_that_ends_before_it_was_ready_fails_the_start_with_its_last_w
     assert [state.status for state in supervisor.states()] == ["stopped", "failed"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_before_it_was_ready_is_started_again(tmp_path: Path, number: int) -> None:
+    again = python(
+        "import os, pathlib, sys, time\n"
+        "file = pathlib.Path(sys.argv[1])\n"
+        "if file.exists():\n    file.with_suffix('.ready').touch(); time.sleep(600)\n"
+        "file.touch(); os.kill(os.getpid(), int(sys.argv[2]))",
+        tmp_path / "killed",
+        number,
+    )
+    ready = (tmp_path / "killed.ready").exists
+    with Supervisor([ProcessSpec(name="hunted", command=again, ready=ready, backoff=QUICK)]) as supervisor:
+        (state,) = supervisor.states()
+        assert (state.status, state.restarts, state.exit_code) == ("running", 1, -number)
+
+
+def test_a_process_that_is_killed_again_and_again_fails_the_start() -> None:
+    dying = python("import os; os.kill(os.getpid(), 9)")
+    supervisor = Supervisor([ProcessSpec(name="dying", command=dying, ready=lambda: False, backoff=QUICK)])
+    with pytest.raises(Unavailable, match="dying did not become ready"):
+        supervisor.start()
+
+
 def test_a_process_that_is_never_ready_fails_the_start(tmp_path: Path) -> None:
     spec = ProcessSpec(name="slow", command=SLEEP, ready=lambda: False, ready_timeout_s=0.1)
     with pytest.raises(Unavailable, match=r"within 0.1 s"):

@@ -111,10 +111,13 @@ class RunningPlatform:
         self._session = connect(control)
 
     def _started(self) -> _Ready:
-        """Start it. It ran before? Then what was killed on its way up again is worth another try."""
-        for _ in range(_STARTS - 1 if self.control else 0):
-            with contextlib.suppress(Unavailable):
+        """Start it; another try is worth while when it was killed on its way up, or had been up before."""
+        for _ in range(_STARTS - 1):
+            try:
                 return self._start()
+            except Unavailable as error:
+                if not self.control and error.facts.get("code") != -signal.SIGKILL:
+                    raise
         return self._start()
 
     def _start(self) -> _Ready:
@@ -140,7 +143,8 @@ class RunningPlatform:
         if not line:
             code = self._child.wait()
             raise Unavailable(
-                f"`mainspring up` did not start (exit code {code}); its message is above, logs are in the home"
+                f"`mainspring up` did not start (exit code {code}); its message is above, logs are in the home",
+                code=code,
             )
         return msgspec.json.decode(line, type=_Ready)
 

@@ -28,6 +28,7 @@ _STARTING_TURN_S = 0.01
 _ROTATE_EVERY_TURNS = 20
 _PROBE_TIMEOUT_S = 1.0
 _TAIL_BYTES = 2000
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 Status = Literal["waiting", "starting", "running", "restarting", "failed", "stopped"]
 EventKind = Literal["started", "ready", "exited", "restarting", "failed", "stopped"]
@@ -98,6 +99,8 @@ class _Child:
         self.in_a_row = 0
         self.ends: deque[float] = deque()
         self.exit_code: int | None = None
+        self.was_ready = False
+        self.too_slow = False
 
 
 class Supervisor:
@@ -135,16 +138,17 @@ class Supervisor:
     def start(self) -> None:
         """Start each process as soon as the one before it is ready.
 
-        Raises Unavailable when one ends, or is not ready in time, before it was ever ready; the others are stopped.
+        Raises Unavailable when one ends by itself, or is not ready in time, before it was ever ready; the others are
+        stopped. One that somebody killed said nothing against its start: it is started again.
         """
         for child in self._children:
             with self._lock:
                 if self._stopping.is_set():
                     raise Conflict("the supervisor was stopped: make a new one")
                 self._launch(child)
-            while child.status == "starting":
+            while child.status in ("starting", "restarting"):
                 self._turn()
-                if child.status == "starting":
+                if child.status != "running":
                     self._stopping.wait(_STARTING_TURN_S)
             if child.status != "running":
                 reason = f"{child.spec.name} {self._reason(child)}"
@@ -232,21 +236,23 @@ class Supervisor:
 
     def _probe(self, child: _Child, now: float) -> None:
         if _is_ready(child.spec.ready):
-            child.status = "running"
+            child.status, child.was_ready = "running", True
             self._tell("ready", child, pid=child.process.pid if child.process else None)
         elif now - child.began > child.spec.ready_timeout_s and child.process is not None:
+            child.too_slow = True
             _kill_group(child.process.pid)
 
     def _after_end(self, child: _Child) -> None:
         now, backoff = self._clock.monotonic(), child.spec.backoff
         if now - child.began >= backoff.stable_s and child.status == "running":
             child.in_a_row = 0
-        never_ready = child.status == "starting" and child.restarts == 0
         self._bury(child)
+        killed = child.exit_code in _KILLED and not child.too_slow
+        cannot_start = not child.was_ready and not killed
         child.ends.append(now)
         while now - child.ends[0] > backoff.window_s:
             child.ends.popleft()
-        if never_ready or len(child.ends) > backoff.max_failures:
+        if cannot_start or len(child.ends) > backoff.max_failures:
             child.status = "failed"
             self._tell("failed", child, code=child.exit_code)
             return
