@@ -1,4 +1,4 @@
-"""What the control plane does by itself: it takes in, follows what is served, looks, and makes good after a crash."""
+"""What the control plane does by itself: it takes in, follows what is served, decides, and makes good after a crash."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from mainspring.core.errors import InvalidData
 from mainspring.core.settings import Settings
+from mainspring.monitoring.events import DriftDetected
 from mainspring.pipelines.model import Pipeline, Step
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
@@ -20,6 +21,7 @@ from mainspring.runtime.snapshots import Watcher
 from mainspring.runtime.spool import SpoolWriter
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.serving.model import decode_state
+from mainspring.storage.sql.journal import emit
 from mainspring.triggers.model import Policy, ScheduleRule
 from tests.holds.running import eventually
 from tests.predictions import facts
@@ -143,19 +145,34 @@ def test_triggers_fire_and_start_their_pipeline(platform: Platform, tmp_path: Pa
         eventually(lambda: [job.pipeline for job in platform.pipelines.list()][:1] == ["again"])
 
 
-def test_a_monitor_that_fails_does_not_keep_triggers_and_rollouts_waiting(
+def test_triggers_that_fail_do_not_keep_rollouts_waiting(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(endpoint: str) -> Any:
-        raise InvalidData(f"the log of {endpoint} makes no sense")
+    def broken() -> Any:
+        raise InvalidData("a policy makes no sense")
 
-    monkeypatch.setattr(platform.monitoring, "monitored", lambda: ["other"])
-    monkeypatch.setattr(platform.monitoring, "advance", broken)
-    platform.releases.deploy("sums", register(platform, tmp_path, 1))
-    schedule(platform, "sums")
+    monkeypatch.setattr(platform.triggers, "tick", broken)
+    first, second = (register(platform, tmp_path, number) for number in (1, 2))
+    platform.releases.deploy("sums", first)
+    rollout = platform.rollouts.start("sums", second)
     with running(platform):
-        eventually(lambda: platform.triggers.firings("sums"))
-    assert "monitor of other: the log of other makes no sense" in caplog.text
+        platform.releases.drop_canary("sums", rollout.release)
+        eventually(lambda: platform.rollouts.active() == [])
+    assert "triggers: a policy makes no sense" in caplog.text
+
+
+def test_an_alarm_is_decided_upon_at_once(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform.settings = msgspec.structs.replace(platform.settings, policy_interval_s=3600)
+    ticks: list[int] = []
+    drift = DriftDetected(
+        endpoint="endpoint:sums", release="release:sums@1", report="report:r", alarms=["alarm:a"], columns=["a"]
+    )
+    monkeypatch.setattr(platform.triggers, "tick", lambda: ticks.append(1))
+    with running(platform):
+        eventually(lambda: ticks)
+        with platform.database.begin() as connection:
+            emit(connection, drift)
+        eventually(lambda: len(ticks) == 2, "the next look is an hour away")
 
 
 def test_without_an_interval_policies_are_only_looked_at_on_request(platform: Platform, tmp_path: Path) -> None:

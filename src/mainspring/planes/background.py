@@ -1,4 +1,4 @@
-"""What the control plane does without being asked: take in, deliver, look, tidy up."""
+"""What the control plane does without being asked: take in, deliver, decide, tidy up."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mainspring.runtime.timers import Every
 logger = logging.getLogger(__name__)
 
 _SERVED_KINDS = ("ReleaseDeployed", "CanaryPromoted", "ReleaseRolledBack")
+_ALARM_KINDS = ("DriftDetected", "PerformanceDropped")
 _COMPACT_EVERY_S = 3600.0
 
 
@@ -31,11 +32,15 @@ class Background:
         self._taken_in = metrics.counter("mainspring_ingested_total", "Facts taken in from the spools.", "kind")
         settings = platform.settings
         self._periodic = [Periodic("ingest", self._ingest, settings.ingest_interval_s)]
+        subscriptions = [Subscription(name="served", handler=self.follow, kinds=_SERVED_KINDS)]
         if settings.policy_interval_s > 0:
-            self._periodic.append(Periodic("policies", self._policies, settings.policy_interval_s))
-        self._outbox = Outbox(
-            platform.database, [Subscription(name="served", handler=self.follow, kinds=_SERVED_KINDS)]
-        )
+            policies = Periodic("policies", self._policies, settings.policy_interval_s)
+            self._periodic.append(policies)
+            # The monitors look in the worker plane: what they find need not wait for the next turn here.
+            subscriptions.append(
+                Subscription(name="alarmed", handler=lambda event: policies.wake(), kinds=_ALARM_KINDS, history=False)
+            )
+        self._outbox = Outbox(platform.database, subscriptions)
         self._scheduler = Scheduler(platform.database, {"compact": self._compact})
 
     def start(self) -> None:
@@ -74,8 +79,6 @@ class Background:
 
     def _policies(self) -> bool:
         platform = self._platform
-        for endpoint in platform.monitoring.monitored():
-            self._look(f"monitor of {endpoint}", partial(platform.monitoring.advance, endpoint))
         self._look("triggers", platform.triggers.tick)
         for rollout in platform.rollouts.active():
             self._look(f"rollout of {rollout.endpoint}", partial(platform.rollouts.look, rollout.endpoint))

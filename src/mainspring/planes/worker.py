@@ -1,6 +1,6 @@
-"""The worker plane: one process that runs pipeline steps, ``python -m mainspring.planes.worker --home H --id N``.
+"""The worker plane: it runs steps and monitors, ``python -m mainspring.planes.worker --home H --id N``.
 
-The steps themselves run in a child process, which opens the platform for them. SIGTERM lets the step that runs finish
+Steps and rounds run in child processes, which open the platform for them. SIGTERM lets the step that runs finish
 for ``drain_timeout_s``, then gives it back for another worker; kill -9 costs nothing but the time of the step's lease,
 and not even that when a worker with the same id is started again.
 """
@@ -21,12 +21,15 @@ from mainspring.core.errors import MainspringError
 from mainspring.core.settings import Settings, load_settings
 from mainspring.pipelines.leases import Leases
 from mainspring.pipelines.worker import Worker, WorkerOptions
+from mainspring.planes.monitors import MonitorRounds
 from mainspring.planes.schema import migrate
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.storage.sql.database import open_database
 
 if TYPE_CHECKING:
     from mainspring.client.session import Session
+
+_PLATFORM = "mainspring.planes.worker:open_home"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,17 +71,23 @@ def _leave_it_to_the_pipe(number: int, frame: FrameType | None) -> None:
 
 
 def run(settings: Settings, id: str, stop: threading.Event) -> None:
-    """Run steps in this thread until *stop* is set. Raises SchemaTooNew and Unavailable at the start."""
+    """Run steps in this thread, and monitors beside it, until *stop* is set.
+
+    Raises SchemaTooNew and Unavailable at the start.
+    """
     start_logs("worker", level=settings.log_level)
     home = Path(settings.home).absolute()
     database = open_database(settings.database_url or f"sqlite:///{home / 'mainspring.db'}")
     migrate(database)
     leases = Leases(database, lease_s=settings.lease_s)
-    options = WorkerOptions(
-        platform="mainspring.planes.worker:open_home", home=str(home), drain_s=settings.drain_timeout_s
-    )
-    Worker(leases, id, options).run(stop)
-    database.close()
+    options = WorkerOptions(platform=_PLATFORM, home=str(home), drain_s=settings.drain_timeout_s)
+    rounds = MonitorRounds(database, settings, platform=_PLATFORM, home=str(home))
+    rounds.start()
+    try:
+        Worker(leases, id, options).run(stop)
+    finally:
+        rounds.stop()
+        database.close()
 
 
 def open_home(home: str) -> Session:
