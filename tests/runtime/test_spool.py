@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -283,10 +284,12 @@ def test_a_torn_end_at_any_byte_gives_every_whole_record_and_says_what_was_torn(
         assert read(root, batches[-1].end) == []
 
 
-def test_a_flipped_bit_anywhere_is_reported_and_the_rest_of_the_spool_goes_on(tmp_path: Path) -> None:
+def test_a_flipped_bit_anywhere_costs_at_most_the_record_that_it_hit(tmp_path: Path) -> None:
     source = tmp_path / "source"
     first, second = written(source, [3, 2])
     names = [file.name for file in segment_files(source)]
+    frame = len(segments.pack_records(numbered(0, 1)))
+    whole = [number for batch in read(source) for number in range(batch.first, batch.last + 1)]
     for bit in range(0, len(first) * 8, 5):
         root = tmp_path / str(bit)
         (root / "w").mkdir(parents=True)
@@ -296,14 +299,83 @@ def test_a_flipped_bit_anywhere_is_reported_and_the_rest_of_the_spool_goes_on(tm
         (root / "w" / names[1]).write_bytes(second)
         batches = read(root)
         (damage,) = damages(batches)
-        intact = 3 - (damage.records or 0)
-        assert records(batches) == [*numbered(0, intact), *numbered(3, 2)], bit
-        assert Path(damage.quarantine).read_bytes() == bytes(broken[damage.offset :])
-        if intact < 3:
-            assert damage.kind == "corrupt" and damage.segment == int(Path(names[0]).stem)
-        if bit // 8 >= segments.HEADER_BYTES:
-            assert damage.offset <= bit // 8
+        hit = (bit // 8 - segments.HEADER_BYTES) // frame
+        left = [record for number, record in enumerate(numbered(0, 3)) if number != hit]
+        assert records(batches) == [*left, *numbered(3, 2)], bit
+        assert damage.records == 3 - len(left)
+        assert damage.offset <= bit // 8 < damage.offset + damage.bytes
+        assert Path(damage.quarantine).read_bytes() == bytes(broken[damage.offset : damage.offset + damage.bytes])
+        numbers = [number for batch in batches for number in range(batch.first, batch.last + 1)]
+        assert numbers == [number for at, number in enumerate(whole) if at >= 3 or at != hit]
         assert read(root, batches[-1].end) == []
+
+
+def damaged(root: Path, content: bytes, *places: tuple[int, bytes]) -> list[SpoolBatch]:
+    """Put other bytes into the oldest segment and read what there is."""
+    broken = bytearray(content)
+    for at, data in places:
+        broken[at : at + len(data)] = data
+    segment_files(root)[0].write_bytes(broken)
+    return read(root)
+
+
+def test_what_is_whole_between_several_damaged_stretches_is_read_and_the_rest_counted(root: Path) -> None:
+    first, _ = written(root, [12, 2])
+    frame = len(segments.pack_records(numbered(0, 1)))
+    places = [(segments.HEADER_BYTES + number * frame, bytes(3 * frame // 2)) for number in (2, 7)]
+    batches = damaged(root, first, *places)
+    left = [b"record %d" % number for number in (0, 1, 4, 5, 6, 9)] + numbered(10, 4)
+    assert [record for record in records(batches) if record in left] == records(batches) == left
+    assert sum(damage.records or 0 for damage in damages(batches)) == 4
+    assert len(damages(batches)) == 2
+    numbers = [number for batch in batches for number in range(batch.first, batch.last + 1)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_salvage_goes_on_from_any_committed_position(root: Path) -> None:
+    first, _ = written(root, [9, 2])
+    frame = len(segments.pack_records(numbered(0, 1)))
+    damaged(root, first, *[(segments.HEADER_BYTES + number * frame + 5, b"\0\0") for number in (1, 5)])
+    whole = [(batch.first, batch.records, batch.damage) for batch in SpoolReader(root, max_batch_records=1).batches()]
+    for count in range(1, len(whole)):
+        *_, last = islice(SpoolReader(root, max_batch_records=1).batches(), count)
+        after = SpoolReader(root, max_batch_records=1).batches([last.end])
+        assert [(batch.first, batch.records, batch.damage) for batch in after] == whole[count:]
+
+
+@pytest.mark.parametrize("hit", ["its mark", "its length"])
+def test_a_frame_that_a_client_forged_inside_of_a_record_is_never_read_as_one(root: Path, hit: str) -> None:
+    forged = b"sent by a client " + segments.pack_records([b"forged"])
+    with SpoolWriter(root / "w") as writer:
+        writer.append_many([b"before", forged, b"after"])
+    writer = SpoolWriter(root / "w")
+    writer.close()
+    at = segments.HEADER_BYTES + len(segments.pack_records([b"before"]))
+    content = segment_files(root)[0].read_bytes()
+    batches = damaged(root, content, (at if hit == "its mark" else at + 5, b"\x01"))
+    (damage,) = damages(batches)
+    assert records(batches) == [b"before"]
+    assert (damage.kind, damage.records) == ("corrupt", 2)
+
+
+def test_looking_for_whole_records_in_bytes_made_to_look_like_them_comes_to_an_end(root: Path) -> None:
+    claims = b"".join(segments.pack_records([b""])[:4] + (2**20).to_bytes(4, "little") for _ in range(2**18))
+    with SpoolWriter(root / "w") as writer:
+        writer.append_many([claims, b"after"])
+    SpoolWriter(root / "w").close()
+    began = time.process_time()
+    batches = damaged(root, segment_files(root)[0].read_bytes(), (segments.HEADER_BYTES, b"\x01"))
+    assert sum(damage.records or 0 for damage in damages(batches)) == 2 - len(records(batches))
+    assert time.process_time() - began < 10
+
+
+def test_damaged_bytes_that_cannot_be_kept_are_not_passed_over(root: Path) -> None:
+    first, _ = written(root, [3, 2])
+    (root / "w" / "quarantine").write_text("in the way")
+    with pytest.raises(Unavailable, match="cannot be kept"):
+        damaged(root, first, (segments.HEADER_BYTES, b"\x01"))
+    (root / "w" / "quarantine").unlink()
+    assert records(read(root)) == numbered(1, 4)
 
 
 def test_a_corrupt_record_is_told_from_a_torn_end_when_the_writer_died(root: Path) -> None:

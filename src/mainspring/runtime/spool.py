@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 
+from mainspring.core.errors import Unavailable
 from mainspring.runtime import segments
 from mainspring.runtime.durable import replace_file
+from mainspring.runtime.salvage import rows_in, stretches
 from mainspring.runtime.segments import Damage, Position
 from mainspring.runtime.spool_writer import SpoolWriter, is_abandoned
 
@@ -66,8 +69,10 @@ class SpoolReader:
         """Yield what was written after *positions* (a writer without one: from its oldest segment) up to now.
 
         The order is fixed: by writer, then as written. Nothing is skipped in silence: what cannot be read comes as a
-        batch with ``damage``, after its bytes were copied to ``<writer>/quarantine/``. A record that is still being
-        written comes with a later call. Raises Unsupported for segments of another format version.
+        batch with ``damage``, after its bytes were copied to ``<writer>/quarantine/``, and the whole records behind it
+        follow where `salvage` can tell them from bytes that only look like some. A record that is still being written
+        comes with a later call. Raises Unsupported for segments of another format version, Unavailable when damaged
+        bytes cannot be copied.
         """
         begin = {position.writer: position for position in positions}
         for writer in self.writers():
@@ -127,9 +132,9 @@ class SpoolReader:
                     yield batch
             if place.offset < size and (following is not None or is_abandoned(folder)):
                 tail = os.pread(file, size - place.offset, place.offset)
-                damaged = self._judge(place, tail, following)
-                if damaged is not None:
+                for damaged in self._judge(place, tail, following):
                     yield damaged
+                    yield from self._records(file, damaged.end, size)
         finally:
             os.close(file)
 
@@ -178,27 +183,35 @@ class SpoolReader:
         same = segments.epoch_of(following) == segments.epoch_of(place.segment)
         return following if same else None
 
-    def _judge(self, place: Position, tail: bytes, following: int | None) -> SpoolBatch | None:
+    def _judge(self, place: Position, tail: bytes, following: int | None) -> Iterator[SpoolBatch]:
+        """Yield a damage for each stretch of *tail* behind which whole records go on, or its end comes."""
         seal = segments.parse(tail, 1)
         if seal.ending == "sealed" and seal.end == place.record and seal.offset == len(tail):
-            return None
+            return
         trailer = segments.parse(tail[-segments.SEAL_BYTES :], 1)
         expected = trailer.end if trailer.ending == "sealed" else self._written(place, following)
-        lost = _distance(place.record, expected)
-        whole = segments.holds_frame(tail) or bool(lost)
-        damage = Damage(
-            kind="corrupt" if whole else "torn",
-            writer=place.writer,
-            segment=place.segment,
-            offset=place.offset,
-            bytes=len(tail),
-            records=lost,
-            quarantine=_quarantine(self.root / place.writer, place, tail),
-        )
-        end = Position(
-            place.writer, place.segment, place.offset + len(tail), place.record if expected is None else expected
-        )
-        return SpoolBatch(writer=place.writer, first=end.record, records=[], end=end, damage=damage)
+        rows, lost = list(rows_in(tail)), _distance(place.record, expected)
+        record = place.record
+        for stretch, row in zip_longest(stretches(rows, len(tail), lost, headless=place.offset == 0), rows):
+            if stretch is None:
+                return
+            begin = msgspec.structs.replace(place, offset=place.offset + stretch.begin, record=record)
+            if stretch.records is not None:
+                record += stretch.records
+            elif expected is not None:
+                record = expected
+            damage = Damage(
+                kind="corrupt" if rows or lost else "torn",
+                writer=place.writer,
+                segment=place.segment,
+                offset=begin.offset,
+                bytes=stretch.end - stretch.begin,
+                records=stretch.records,
+                quarantine=_quarantine(self.root / place.writer, begin, tail[stretch.begin : stretch.end]),
+            )
+            end = msgspec.structs.replace(place, offset=place.offset + stretch.end, record=record)
+            yield SpoolBatch(writer=place.writer, first=record, records=[], end=end, damage=damage)
+            record += row.records if row is not None else 0
 
 
 def _distance(record: int, expected: int | None) -> int | None:
@@ -210,6 +223,13 @@ def _distance(record: int, expected: int | None) -> int | None:
 
 def _quarantine(folder: Path, place: Position, tail: bytes) -> str:
     target = folder / _QUARANTINE / f"{place.segment:020d}-{place.offset}.bin"
-    target.parent.mkdir(exist_ok=True)
-    replace_file(target, tail)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        replace_file(target, tail)
+    except OSError as error:
+        raise Unavailable(
+            f"damaged bytes of the spool cannot be kept in {target}: {error.strerror}: until they can, nothing behind "
+            "them is taken in",
+            errno=error.errno,
+        ) from error
     return str(target)
