@@ -110,3 +110,30 @@ def test_lists_and_json_are_read_as_arguments(cli: Cli) -> None:
     wanted = '[{"check": "row_count", "low": 1}]'
     assert cli("dataset", "set-expectations", "trips", wanted).code == 0
     assert cli("dataset", "expectations", "trips", "--json").json[0]["low"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "flags"),
+    [
+        ("a,b\n1,2\n1\n", ["--skip-bad-rows"]),
+        ("1,2\n3,4\n", ["--no-header"]),
+        ("day,b\n01/02/2024,1\n03/04/2024,2\n", ["--day-first"]),
+        ("a,b\n東京,1\n大阪,2\n".encode("shift_jis"), ["--encoding", "shift_jis"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_an_error_or_a_warning_says_to_do_can_be_done_with_the_flag_it_names(
+    cli: Cli, content: str | bytes, flags: list[str]
+) -> None:
+    told = cli("dataset", "import", "odd", _write(content))
+    assert flags[0].lstrip("-") in told.out + told.err
+    done = cli("dataset", "import", "told", "trips.csv", *flags, "--json")
+    assert done.code == 0, done.err
+    assert not [warning for warning in done.json["warnings"] if flags[0] in warning]
+
+
+def test_refused_columns_and_checks_name_the_flags_that_let_them_pass(cli: Cli) -> None:
+    cli("dataset", "import", "trips", _write(GOOD), "--key", "id")
+    assert "--evolve" in cli("dataset", "import", "trips", _write("id,place,at\n3,Ulm,2024-01-01\n", "other.csv")).err
+    twice = _write("id,town,at\n3,Ulm,2024-01-01\n3,Bonn,2024-01-02\n", "double.csv")
+    assert "--no-check" in cli("dataset", "import", "trips", twice).err

@@ -65,3 +65,19 @@ def test_many_columns_take_time_in_proportion() -> None:
 
     seconds(10)
     assert seconds(1000) < 100 * (seconds(50) + 0.01)
+
+
+@pytest.mark.parametrize("name", ["count", "rows", "level", "key", "ordered:x", "len", "literal", "nulls:x"])
+@pytest.mark.parametrize(
+    "values", [["a", "b", "b"], [True, False, False], [1.0, 2.0, 2.0]], ids=["text", "bool", "float"]
+)
+def test_no_name_of_a_column_gets_in_the_way(name: str, values: list) -> None:
+    found = profile(pl.DataFrame({name: values, "x": [1, 2, 3]}), [name])
+    assert found.key_distinct == 2
+    assert (found.column(name).distinct, found.column("x").maximum) == (2, 3)
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_a_time_in_plain_numbers_tells_no_instant_whatever_it_counts(unit: int) -> None:
+    found = profile(pl.DataFrame({"t": [1_700_000_000 * unit, 1_700_000_001 * unit]}), [], "t")
+    assert (found.earliest, found.latest) == (None, None)

@@ -294,3 +294,68 @@ def test_a_million_clean_rows_take_the_fast_path_and_are_whole() -> None:
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="cannot read"):
         read_file(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize("data", [b'{"a":1}\n{"a":2}\n', b'[{"a":1}]', b"<!DOCTYPE html><html></html>", b"<?xml ?>\n"])
+def test_files_that_are_no_table_are_refused_by_their_form(data: bytes) -> None:
+    with pytest.raises(InvalidData, match="not a table: save its rows as CSV or Parquet"):
+        read_bytes(data)
+    assert read_bytes(b"[a],<b>\n1,2\n").frame.columns == ["[a]", "<b>"]
+
+
+def test_a_type_that_was_asked_for_is_given_or_refused_with_the_value_in_its_way() -> None:
+    text = "a,b\n1,x\n2,3\n"
+    assert frame_of(text, types={"a": "float64"}).schema["a"] == pl.Float64
+    assert frame_of(text, types={"a": "string"})["a"].to_list() == ["1", "2"]
+    with pytest.raises(InvalidData, match="'b' does not read as int64: row 1 has 'x'"):
+        frame_of(text, types={"b": "int64"})
+    with pytest.raises(InvalidRequest, match="'c', which the file does not have; it has a, b"):
+        frame_of(text, types={"c": "int64"})
+    with pytest.raises(InvalidRequest, match="unknown column type 'number'"):
+        frame_of(text, types={"a": "number"})
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pl.Series("t", [0, 2**58], dtype=pl.Datetime("us")),
+        pl.Series("t", [0, 2**62], dtype=pl.Datetime("ms", "Europe/Berlin")),
+        pl.Series("t", [0, 4_000_000], dtype=pl.Int32).cast(pl.Date),
+    ],
+    ids=lambda series: str(series.dtype),
+)
+def test_a_date_that_no_calendar_has_is_refused_with_its_row(series: pl.Series) -> None:
+    with pytest.raises(InvalidData, match="'t' has a date outside of the years 1 to 9999, first in row 2"):
+        read_frame(series.to_frame())
+
+
+def test_the_first_and_the_last_day_are_dates() -> None:
+    days = pl.Series("t", [date(1, 1, 1), date(9999, 12, 31), None])
+    read = read_frame(pl.DataFrame([days, days.cast(pl.Datetime("ms")).alias("u")])).frame
+    assert read["t"].to_list() == [date(1, 1, 1), date(9999, 12, 31), None]
+    assert read["u"].dt.date().equals(days.alias("u"))
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pl.Series("n", [[None]], dtype=pl.List(pl.Null)),
+        pl.Series("n", [{"a": None}], dtype=pl.Struct({"a": pl.Null})),
+        pl.Series("n", [{}], dtype=pl.Struct([])),
+        pl.Series("n", [[1]], dtype=pl.List(pl.Duration("us"))),
+    ],
+    ids=lambda series: str(series.dtype),
+)
+def test_nested_types_that_no_table_can_hold_are_refused_by_name(series: pl.Series) -> None:
+    with pytest.raises(InvalidData, match=r"'n' has the type .*leave it out"):
+        read_frame(series.to_frame())
+
+
+def test_half_precision_becomes_single() -> None:
+    halves = pl.Series("h", [1.5, float("nan")], dtype=pl.Float32).cast(getattr(pl, "Float16", pl.Float32))
+    assert read_frame(halves.to_frame()).frame["h"].to_list() == [1.5, None]
+
+
+def test_a_table_without_columns_is_refused() -> None:
+    with pytest.raises(InvalidData, match="no columns"):
+        read_frame(pl.DataFrame())

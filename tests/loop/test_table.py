@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from mainspring.core.errors import InvalidData, InvalidRequest
+from mainspring.datasets.model import ReadOptions
 from mainspring.loop.table import load_split, split
 
 HOURS = [datetime(2024, 1, 1) + timedelta(hours=hour) for hour in range(200)]
@@ -120,3 +121,22 @@ def test_a_file_is_read_with_its_warnings(tmp_path: Path):
     made = load_split(tmp_path / "old.csv", "y", time=None, key=None, label_delay=None)
     assert made.earlier["city"][0] == "Nîmes"
     assert "not UTF-8" in made.notes[0]
+
+
+def test_a_time_that_does_not_parse_is_refused_with_the_value_that_does_not(tmp_path: Path):
+    (tmp_path / "late.csv").write_text(
+        "at,y\n" + "".join(f"{'soon' if n == 7 else f'2024-01-{n % 28 + 1:02}'},{n % 2}\n" for n in range(120))
+    )
+    with pytest.raises(InvalidData, match=r"'at'.*row 8: 'soon'.*--time"):
+        load_split(tmp_path / "late.csv", "y", time="at", key=None, label_delay=None)
+
+
+def test_broken_rows_are_refused_or_left_out_and_noted(tmp_path: Path):
+    broken = tmp_path / "broken.csv"
+    broken.write_text("n,y\n1,2,3\n" + "".join(f"{n},{n % 2}\n" for n in range(120)))
+    with pytest.raises(InvalidData, match="--skip-bad-rows"):
+        load_split(broken, "y", time=None, key=None, label_delay=None)
+    options = ReadOptions(on_bad_rows="skip")
+    made = load_split(broken, "y", time=None, key=None, label_delay=None, options=options)
+    assert made.earlier.height + made.later.height == 120
+    assert any("left out 1 broken rows, at lines [2]" in note for note in made.notes)

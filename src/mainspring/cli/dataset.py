@@ -9,11 +9,12 @@ import click
 import msgspec
 
 from mainspring.cli.output import show
+from mainspring.cli.reading import reading_options
 from mainspring.cli.target import Target, common_options
 from mainspring.cli.verbs import ServiceGroup, names_given
 
 if TYPE_CHECKING:
-    from mainspring.datasets.model import DatasetVersion
+    from mainspring.datasets.model import DatasetVersion, ReadOptions
 
 _SHOWN = 12
 
@@ -49,9 +50,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--mode", type=click.Choice(["replace", "append"]), default="replace", show_default=True)
 @click.option("--evolve", is_flag=True, help="Allow other columns than the latest version has.")
 @click.option("--no-check", is_flag=True, help="Do not hold the rows against the expectations.")
-@click.option("--encoding", default=None, help="Of a CSV file; guessed when it is left out.")
-@click.option("--delimiter", default=None, help="Of a CSV file; guessed when it is left out.")
-@click.option("--skip-bad-rows", is_flag=True, help="Leave broken rows of a CSV file out, and count them.")
+@reading_options
 @common_options
 def import_(
     target: Target,
@@ -63,18 +62,13 @@ def import_(
     mode: str,
     evolve: bool,
     no_check: bool,
-    encoding: str | None,
-    delimiter: str | None,
-    skip_bad_rows: bool,
+    options: ReadOptions | None,
 ) -> None:
     """Make FILE (CSV, Parquet or Arrow) the next version of dataset NAME.
 
     The same content again gives the version that has it. A file that fails the expectations of the dataset is kept as
     a quarantined version, and refused with exit code 5.
     """
-    from mainspring.datasets.model import ReadOptions
-
-    options = ReadOptions(encoding=encoding, delimiter=delimiter, on_bad_rows="skip" if skip_bad_rows else "refuse")
     with target.session() as session:
         version = session.import_dataset(
             name,
@@ -84,7 +78,7 @@ def import_(
             mode=mode,
             evolve=evolve,
             check=False if no_check else None,
-            options=None if options == ReadOptions() else options,
+            options=options,
         )
     _tell(version, as_json)
 

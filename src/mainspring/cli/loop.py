@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mainspring.cli.output import show
+from mainspring.cli.reading import reading_options
 from mainspring.core.settings import load_settings
+
+if TYPE_CHECKING:
+    from mainspring.datasets.model import ReadOptions
 
 
 @click.group()
@@ -29,6 +34,7 @@ def loop() -> None:
 @click.option("--metric", default=None, metavar="NAME", help="What to judge by; the default follows the task.")
 @click.option("--name", default=None, metavar="NAME", help="Name of dataset, model and endpoint; default: the file's.")
 @click.option("--home", default=None, metavar="DIR", help="Folder of the platform (default .mainspring).")
+@reading_options
 @click.option("--seed", default=0, show_default=True, help="Seed of everything that draws lots.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def run(
@@ -40,6 +46,7 @@ def run(
     metric: str | None,
     name: str | None,
     home: str | None,
+    options: ReadOptions | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -57,7 +64,7 @@ def run(
     # Better than to find out after the platform was started and the table imported.
     require_libraries()
     narrator = Silent() if as_json else Terminal(sys.stdout)
-    split = load_split(data, target, time=time, key=key, label_delay=label_delay)
+    split = load_split(data, target, time=time, key=key, label_delay=label_delay, options=options)
     request = Request(name=name or _name_of(data), metric=metric, seed=seed)
     report = turn(load_settings({"home": home}).settings, split, request, narrator)
     if as_json:

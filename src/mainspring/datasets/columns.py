@@ -25,6 +25,9 @@ _NAMES: dict[str, pl.DataType] = {
 _BY_TYPE = {dtype: name for name, dtype in _NAMES.items()}
 INTEGERS = ("int8", "int16", "int32", "int64")
 NUMBERS = (*INTEGERS, "float32", "float64")
+_NESTED = (*_BY_TYPE, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Datetime, pl.Decimal, pl.Categorical, pl.Enum)
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # of the years 1 to 9999, counted from 1970-01-01
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _LARGEST = {"int8": 2**7, "int16": 2**15, "int32": 2**31, "int64": 2**63}
 
 
@@ -76,8 +79,11 @@ def canonical(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
     Names are trimmed. NaN becomes null: a missing value has one form. Instants become microseconds in UTC, those
     without a zone being taken as UTC. Unsigned integers become signed, categories become text, a column without any
-    value becomes text. Raises InvalidData for names that clash and for values that no type can hold.
+    value becomes text. Raises InvalidData for names that clash, for values that no type can hold, and for days outside
+    of the years 1 to 9999.
     """
+    if not frame.width:
+        raise InvalidData("the table has no columns: expected rows with at least one")
     names = [name.strip() for name in frame.columns]
     check_column_names(names)
     warnings: list[str] = []
@@ -89,18 +95,46 @@ def canonical(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
 def _canonical_column(series: pl.Series, warnings: list[str]) -> pl.Series:
     dtype = series.dtype
+    if dtype.is_temporal():
+        _check_calendar(series)
     if dtype in _BY_TYPE:
         return series.fill_nan(None) if dtype.is_float() else series
     convert = _CONVERSIONS.get(type(dtype))
     if convert is not None:
         return convert(series, warnings)
-    if dtype.is_nested() or dtype.is_decimal():
+    if dtype.is_decimal() or (dtype.is_nested() and _can_be_held(dtype)):
         return series
     raise InvalidData(
-        f"column {series.name!r} has the type {dtype}, which a dataset cannot hold: make it text or numbers first",
+        f"column {series.name!r} has the type {dtype}, which a dataset cannot hold: make it text or numbers first, or "
+        "leave it out",
         column=series.name,
         type=str(dtype),
     )
+
+
+def _can_be_held(dtype: pl.DataType) -> bool:
+    """Tell whether a table can hold the type within lists and structs."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return _can_be_held(dtype.inner)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return bool(dtype.fields) and all(_can_be_held(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+    return dtype in _NESTED
+
+
+def _check_calendar(series: pl.Series) -> None:
+    """Raise InvalidData for a day outside of the years that Python and SQL know; polars and Parquet have many more."""
+    if not isinstance(series.dtype, pl.Date | pl.Datetime):
+        return
+    days = series.to_physical()
+    if isinstance(series.dtype, pl.Datetime):
+        days = days // _PER_DAY[series.dtype.time_unit]
+    outside = ((days < _FIRST_DAY) | (days > _LAST_DAY)).fill_null(False)
+    if outside.any():
+        raise InvalidData(
+            f"column {series.name!r} has a date outside of the years 1 to 9999, first in row "
+            f"{int(outside.arg_max() or 0) + 1}: repair it, or leave it empty",
+            column=series.name,
+        )
 
 
 def _wide(series: pl.Series, warnings: list[str]) -> pl.Series:
@@ -150,6 +184,8 @@ _CONVERSIONS: dict[type[pl.DataType], Callable[[pl.Series, list[str]], pl.Series
     pl.Datetime: _instant,
     pl.Duration: _duration,
 }
+if hasattr(pl, "Float16"):  # newer than the oldest polars that is accepted
+    _CONVERSIONS[pl.Float16] = lambda series, warnings: series.cast(pl.Float32).fill_nan(None)
 
 
 def conform(series: pl.Series, wanted: str) -> pl.Series | None:

@@ -57,7 +57,7 @@ def _lines(decoded: Decoded) -> Decoded:
     if zero >= 0:
         raise InvalidData(
             f"byte {zero} is zero: this is not a text file, or its encoding was not recognised; "
-            "give the format (parquet, arrow) or the option encoding",
+            "save it as CSV, Parquet or Arrow, or give its encoding with the option encoding",
             offset=zero,
         )
     if b"\r" in data and b"\n" not in data:

@@ -18,6 +18,7 @@ from mainspring.datasets.columns import columns_of
 from mainspring.datasets.content import chained_hash, content_hash
 from mainspring.datasets.events import DatasetVersionCreated, DatasetVersionQuarantined, QualityChecked
 from mainspring.datasets.expectations import Expectation, SameDistribution
+from mainspring.datasets.meaning import check_meaning, with_warnings
 from mainspring.datasets.model import DatasetVersion, ImportReport, Mode
 from mainspring.datasets.profile import Profile, profile
 from mainspring.datasets.quality import CheckResult, QualityReport, Reference, describe_failures, evaluate
@@ -159,7 +160,7 @@ class Importer:
         added, whole, content = self._shaped(plan, read, parent)
         key = plan.key if plan.key is not None else parent.key if parent else []
         time_column = plan.time_column or (parent.time_column if parent else None)
-        _check_meaning(whole, key, time_column)
+        check_meaning(whole, key, time_column, read.report.warnings)
         known = profile(whole, key, time_column)
         given = plan.expectations if plan.expectations is not None else self._expectations(plan.name)
         wanted = suggest(known) if given is None else given
@@ -173,7 +174,7 @@ class Importer:
             key=key,
             time_column=time_column,
             expectations=wanted,
-            imported=_with_warning(read.report, known),
+            imported=with_warnings(read.report, known),
             profile=known,
             checks=checks,
         )
@@ -312,24 +313,6 @@ def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
     return frame.with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64) + first)
 
 
-def _with_warning(report: ImportReport, known: Profile) -> ImportReport:
-    repeated = known.rows - (known.key_distinct if known.key_distinct is not None else known.rows)
-    if not repeated:
-        return report
-    said = f"the key {', '.join(known.key)} is not unique: {repeated} of {known.rows} rows repeat one"
-    return msgspec.structs.replace(report, warnings=[*report.warnings, said])
-
-
-def _check_meaning(frame: pl.DataFrame, key: Sequence[str], time_column: str | None) -> None:
-    wanted = [*key, *([time_column] if time_column else [])]
-    if absent := [name for name in wanted if name not in frame.columns]:
-        raise InvalidData(
-            f"there is no column {', '.join(absent)} for the key or the time; the columns are "
-            f"{', '.join(frame.columns[:20])}{', ...' if frame.width > 20 else ''}",
-            columns=absent,
-        )
-
-
 def _version(
     draft: _Draft, number: int, place: tuple[str, int], now: datetime, report: QualityReport | None
 ) -> DatasetVersion:
@@ -384,7 +367,7 @@ def _refusal(version: DatasetVersion, report: QualityReport) -> QualityFailed:
     return QualityFailed(
         f"{version.ref} failed {len(failed)} of {len(report.checks)} checks and is quarantined: "
         f"{'; '.join(map(str, failed[:5]))}{'; ...' if len(failed) > 5 else ''}; repair the data, "
-        "change the expectations, or import with check=false",
+        "change the expectations, or import with --no-check (in Python check=False)",
         dataset=version.ref,
         report=report.id,
         **describe_failures(failed),

@@ -12,7 +12,7 @@ from mainspring.datasets.columns import NUMBERS, conform, data_type
 
 MARKERS = ["NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "?", "-"]
 _SAMPLE = 200
-_MOSTLY = 0.8
+_MOSTLY = 0.5
 _LONG_DIGITS = r"^\s*[+-]?\d{19,}\s*$"
 _ODD_NUMBER = re.compile(r"^\s*[+-]?(0\d+|\d{19,})\s*$|^\s*[A-Za-z]")
 _PROMISING = re.compile(r"[+-]?[\d.]|[+-]?inf|true|false|[A-Za-z]+ \d", re.IGNORECASE)
@@ -148,7 +148,7 @@ def _first_that_fits(series: pl.Series, values: pl.Series, markers: list[str], r
         if 1 - unread / (len(values) - missing) >= _MOSTLY:
             row = int((typed.is_null() & values.is_not_null()).arg_max() or 0)
             warnings.append(
-                f"column {series.name!r} mixes types: mostly {kind}, but {unread} of {len(values) - missing} values "
+                f"column {series.name!r} mixes types: {kind}, but {unread} of {len(values) - missing} values "
                 f"are not, first in row {row + 1}: {str(series[row])[:80]!r}; kept as text"
             )
             break
@@ -253,7 +253,7 @@ def _best(
         if swapped:
             said.append(
                 f"column {values.name!r}: month and day could be either way round; read as month first; "
-                "say day_first=true if that is wrong"
+                "if that is wrong, say --day-first (in Python ReadOptions(day_first=True))"
             )
         return full[0][1]
     if not partial:

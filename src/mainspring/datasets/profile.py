@@ -16,6 +16,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _TOP = 20
 _EXACT_ROWS = 200_000
 _COLUMNS_AT_ONCE = 50
+_LEVEL, _COUNT = "level", "rows"
 
 
 class LevelCount(msgspec.Struct, frozen=True):
@@ -76,13 +77,14 @@ def profile(frame: pl.DataFrame, key: Sequence[str] = (), time_column: str | Non
         if start == 0 and key:
             expressions.append(_distinct_keys(key).alias("key"))
         numbers = {name: as_number(name, schema[name]) for name in part}
-        ordered = [e.sort(nulls_last=False).alias(f"ordered:{name}") for name, e in numbers.items() if e is not None]
+        ordered = [e.sort(nulls_last=False).alias(_ordered(name)) for name, e in numbers.items() if e is not None]
         wanted = dict.fromkeys([*part, *(key if start == 0 else ())])
         plan = frame.lazy().select(*wanted, *ordered).select(expressions)
         # Looking for common parts among thousands of expressions takes longer than computing them.
         found.update(plan.collect(optimizations=pl.QueryOptFlags(comm_subexpr_elim=False)).row(0, named=True))
     columns = [_column(name, schema[name], found) for name in names]
-    instants = next((c for c in columns if c.name == time_column), None)
+    # Of a time column of plain numbers nobody said what unit they count.
+    instants = next((c for c in columns if c.name == time_column and c.type in ("date", "datetime")), None)
     return Profile(
         rows=frame.height,
         columns=columns,
@@ -125,14 +127,15 @@ def _expressions(name: str, dtype: pl.DataType, rows: int) -> list[pl.Expr]:
     several.append((column.n_unique() if rows <= _EXACT_ROWS else column.approx_n_unique()).alias(f"distinct:{name}"))
     number = as_number(name, dtype)
     if number is None:
-        several.append(column.value_counts(sort=True).head(_TOP + 1).implode().alias(f"top:{name}"))
+        counted = column.alias(_LEVEL).value_counts(sort=True, name=_COUNT)
+        several.append(counted.head(_TOP + 1).implode().alias(f"top:{name}"))
         if dtype == pl.String:
             lengths = column.str.len_chars()
             several += [lengths.min().alias(f"minimum:{name}"), lengths.max().alias(f"maximum:{name}")]
         return several
     if dtype.is_float():
         several.append(column.is_infinite().sum().alias(f"infinite:{name}"))
-    ordered = pl.col(f"ordered:{name}")
+    ordered = pl.col(_ordered(name))
     several += [
         number.mean().alias(f"mean:{name}"),
         number.std().alias(f"std:{name}"),
@@ -142,6 +145,10 @@ def _expressions(name: str, dtype: pl.DataType, rows: int) -> list[pl.Expr]:
         ordered.max().alias(f"maximum:{name}"),
     ]
     return several
+
+
+def _ordered(name: str) -> str:
+    return f"\0ordered:{name}"
 
 
 def _nearest(ordered: pl.Expr) -> pl.Expr:
@@ -154,7 +161,7 @@ def _nearest(ordered: pl.Expr) -> pl.Expr:
 def _column(name: str, dtype: pl.DataType, found: dict[str, Any]) -> ColumnProfile:
     nulls = int(found[f"nulls:{name}"])
     quantiles = found.get(f"quantiles:{name}") or []
-    top = [entry for entry in found.get(f"top:{name}") or [] if entry[name] is not None][:_TOP]
+    top = [entry for entry in found.get(f"top:{name}") or [] if entry[_LEVEL] is not None][:_TOP]
     return ColumnProfile(
         name=name,
         type=type_name(dtype),
@@ -166,7 +173,7 @@ def _column(name: str, dtype: pl.DataType, found: dict[str, Any]) -> ColumnProfi
         mean=_number(found.get(f"mean:{name}")),
         std=_number(found.get(f"std:{name}")),
         quantiles=[float(q) for q in quantiles if q is not None],
-        top=[LevelCount(entry[name], int(entry["count"])) for entry in top],
+        top=[LevelCount(entry[_LEVEL], int(entry[_COUNT])) for entry in top],
         sorted=bool(found.get(f"sorted:{name}")),
     )
 

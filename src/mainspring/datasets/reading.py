@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import msgspec
 import polars as pl
 
 from mainspring.core.errors import InvalidData, InvalidRequest
-from mainspring.datasets.columns import canonical, check_column_names
+from mainspring.datasets.columns import canonical, check_column_names, data_type, type_name
 from mainspring.datasets.csv_rows import BrokenRow, first_row, rows, scan, sniff_delimiter
 from mainspring.datasets.decoding import decode
-from mainspring.datasets.inference import MARKERS, Rules, infer
+from mainspring.datasets.inference import MARKERS, Rules, infer, infer_column
 from mainspring.datasets.model import Format, ImportReport, ReadOptions
 
 _LINES_SHOWN = 20
 _ARROW_MAGIC = b"ARROW1"
 _PARQUET_MAGIC = b"PAR1"
+_JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\[{])")
+_MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)", re.IGNORECASE)
+_REASONABLE = 1_000
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -55,7 +59,7 @@ def read_bytes(
         raise InvalidData("the file is empty: expected a header and rows")
     form = _sniff(data) if format == "auto" else format
     if form == "csv":
-        return _read_csv(data, options, {**(expected or {}), **options.types})
+        return _read_csv(data, options, expected or {})
     return _read_binary(data, form)
 
 
@@ -93,6 +97,9 @@ def _sniff(data: bytes) -> str:
         return "arrow"
     if data.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xd0\xcf\x11\xe0")):
         raise InvalidData("the file is compressed or a spreadsheet: unpack it, or save it as CSV or Parquet")
+    for form, pattern in (("JSON", _JSON), ("HTML or XML", _MARKUP)):
+        if pattern.match(data):
+            raise InvalidData(f"the file is {form}, not a table: save its rows as CSV or Parquet", format=form)
     return "csv"
 
 
@@ -108,8 +115,6 @@ def _read_binary(data: bytes, form: str) -> Read:
         raise InvalidData(f"two columns have the same name: {_first_line(error)}; rename one of them") from error
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise InvalidData(f"the file is not sound {form}: {_first_line(error)}", format=form) from error
-    if not frame.width:
-        raise InvalidData("the file has no columns")
     frame, warnings = canonical(frame)
     return Read(frame, ImportReport(format=form, rows=frame.height, warnings=warnings))
 
@@ -131,14 +136,18 @@ def _read_csv(data: bytes, options: ReadOptions, expected: Mapping[str, str]) ->
     _refuse_broken(broken, raw.height, options)
     if not raw.height:
         raise InvalidData("the file has a header and no rows: nothing can be known about its columns", columns=names)
+    _check_types(options.types, names)
     rules = Rules(
         options.null_values if options.null_values is not None else MARKERS,
         options.day_first,
         delimiter == ";",
         options.null_values is not None,
     )
-    typed, markers, said = infer(raw.get_columns(), rules, expected)
+    typed, markers, said = infer(raw.get_columns(), rules, {**expected, **options.types})
     frame, more = canonical(pl.DataFrame(typed))
+    for name, wanted in options.types.items():
+        if type_name(frame.schema[name]) != wanted:
+            raise _unreadable(raw.get_column(name), wanted, rules)
     report = ImportReport(
         format="csv",
         encoding=decoded.encoding,
@@ -173,8 +182,34 @@ def _names(top: list[str], options: ReadOptions, warnings: list[str]) -> list[st
         names = [name or f"column_{position}" for position, name in enumerate(names, 1)]
     check_column_names(names)
     if all(name.replace(".", "", 1).lstrip("+-").isdigit() for name in names):
-        warnings.append("all column names are numbers: if the first row is data already, say header=false")
+        warnings.append(
+            "all column names are numbers: if the first row is data already, say --no-header (in Python "
+            "ReadOptions(header=False))"
+        )
     return names
+
+
+def _check_types(types: Mapping[str, str], names: list[str]) -> None:
+    for name, wanted in types.items():
+        data_type(wanted)
+        if name not in names:
+            shown = f"{', '.join(names[:_LINES_SHOWN])}{', ...' if len(names) > _LINES_SHOWN else ''}"
+            raise InvalidRequest(f"the types name a column {name!r}, which the file does not have; it has {shown}")
+
+
+def _unreadable(column: pl.Series, wanted: str, rules: Rules) -> InvalidData:
+    """Give the error that names the first value which does not read as the type that was asked for."""
+    for value in column.drop_nulls().unique(maintain_order=True).head(_REASONABLE):
+        alone = pl.Series(column.name, [value], dtype=pl.String)
+        if type_name(infer_column(alone, rules, wanted).series.dtype) != wanted:
+            row = int((column == value).arg_max() or 0) + 1
+            return InvalidData(
+                f"column {column.name!r} does not read as {wanted}: row {row} has {value[:80]!r}; repair it, or give "
+                "another type",
+                column=column.name,
+                row=row,
+            )
+    return InvalidData(f"column {column.name!r} does not read as {wanted}; give another type", column=column.name)
 
 
 def _text_columns(
@@ -218,7 +253,8 @@ def _refuse_broken(broken: list[BrokenRow], whole: int, options: ReadOptions) ->
     shown = ", ".join(map(str, lines)) + (", ..." if len(broken) > _LINES_SHOWN else "")
     raise InvalidData(
         f"{len(broken)} of {len(broken) + whole} rows are broken, the first in line {broken[0].line}: "
-        f"{broken[0].reason} (lines {shown}); repair them, or leave them out with on_bad_rows='skip'",
+        f"{broken[0].reason} (lines {shown}); repair them, or leave them out "
+        "with --skip-bad-rows (in Python ReadOptions(on_bad_rows='skip'))",
         bad_rows=len(broken),
         lines=lines,
         reason=broken[0].reason,

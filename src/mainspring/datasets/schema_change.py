@@ -61,7 +61,7 @@ def fit(
         said = f" ({'; '.join(reasons)})" if reasons else ""
         raise InvalidData(
             f"the columns differ from those of the latest version of dataset {name}: {change}{said}; repair the "
-            "data, or accept the new schema with evolve=true",
+            "data, or accept the new schema with --evolve (in Python evolve=True)",
             **msgspec.to_builtins(change),
         )
     kept = set(done.columns)

@@ -11,6 +11,7 @@ import polars as pl
 
 from mainspring.core.errors import InvalidData, InvalidRequest
 from mainspring.core.units import parse_duration
+from mainspring.datasets.model import ReadOptions
 from mainspring.datasets.reading import read_file
 
 MIN_ROWS = 100
@@ -53,10 +54,20 @@ class Split(msgspec.Struct, frozen=True):
         return self.time if self.time is not None and self.earlier[self.time].dtype.is_temporal() else None
 
 
-def load_split(data: Path, target: str, *, time: str | None, key: str | None, label_delay: str | None) -> Split:
+def load_split(
+    data: Path,
+    target: str,
+    *,
+    time: str | None,
+    key: str | None,
+    label_delay: str | None,
+    options: ReadOptions | None = None,
+) -> Split:
     """Read and split the table; raises InvalidRequest or InvalidData with what to change."""
-    read = read_file(data)
+    read = read_file(data, options=options)
     notes = [f"{data.name}: {warning}" for warning in read.report.warnings]
+    if read.report.bad_rows:
+        notes.append(f"{data.name}: left out {read.report.bad_rows} broken rows, at lines {read.report.bad_lines}")
     return split(read.frame, target, time=time, key=key, label_delay=label_delay, notes=notes)
 
 
@@ -120,8 +131,11 @@ def _ordered(frame: pl.DataFrame, time: str, notes: list[str]) -> pl.DataFrame:
     dtype = frame[time].dtype
     if not (dtype.is_temporal() or dtype.is_numeric()):
         sample = frame[time].drop_nulls().head(1).to_list()
+        # Reading the file found which value kept the column from being dates: the first value may well be one.
+        mixed = next((f"cannot be read: {note}" for note in notes if f"{time!r} mixes" in note), None)
         raise InvalidData(
-            f"time column {time!r} holds text such as {sample}: expected dates, timestamps or numbers that grow in time"
+            f"time column {time!r} {mixed or f'holds text such as {sample}'}; expected dates, timestamps or numbers that grow in time: repair it, or "
+            "leave --time out when the rows stand in the order of time"
         )
     missing = frame[time].null_count()
     if missing:
