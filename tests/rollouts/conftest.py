@@ -16,8 +16,8 @@ from mainspring.registry.signature import Field, Signature
 from mainspring.releases.model import Candidate
 from mainspring.releases.service import Releases
 from mainspring.releases.stages import Stage
-from mainspring.rollouts.model import ArmReading, Reading
-from mainspring.rollouts.sequential import Sample
+from mainspring.rollouts.model import ArmReading, Asked, Reading
+from mainspring.rollouts.sequential import Clusters, Sample
 from mainspring.rollouts.service import Rollouts
 from mainspring.serving.model import ServingState
 from mainspring.storage.sql.database import Database
@@ -66,6 +66,7 @@ class Traffic:
         self.random = np.random.default_rng(3)
         self.arms = {"stable": Behaviour(), "canary": Behaviour()}
         self.labelled = 1.0
+        self.of_one_user = 0  # How many of the canary's requests, all of them failing, come from one user.
         self.clear()
 
     def clear(self) -> None:
@@ -89,32 +90,28 @@ class Traffic:
             self.labels[arm] += labels
             self.wrong[arm] += int(self.random.binomial(labels, behaviour.wrong))
 
-    def read(
-        self,
-        endpoint: str,
-        *,
-        stable: str,
-        canary: str,
-        since: datetime,
-        step_since: datetime,
-        slow_us: int | None,
-        quantile: float,
-    ) -> Reading:
-        if step_since != self.step:
-            self.step = step_since
+    def read(self, endpoint: str, asked: Asked) -> Reading:
+        if asked.step_since != self.step:
+            self.step = asked.step_since
             for counts in self.counts.values():
                 counts[2] = 0
-        return Reading(stable=self._arm("stable", slow_us, quantile), canary=self._arm("canary", slow_us, quantile))
+        stable, canary = (self._arm(arm, asked.slow_us, asked.quantile) for arm in ("stable", "canary"))
+        return Reading(stable=stable, canary=canary)
 
     def _arm(self, arm: str, slow_us: int | None, quantile: float) -> ArmReading:
         latencies = np.concatenate(self.latencies[arm])
+        (requests, errors, _), theirs = self.counts[arm], self.of_one_user if arm == "canary" else 0
+        users = requests + bool(theirs)
+        squares = float(theirs**2)
+        clusters = Clusters(users, errors + bool(theirs), requests + squares, errors + squares, errors + squares)
         return ArmReading(
-            requests=self.counts[arm][0],
-            errors=self.counts[arm][1],
+            requests=requests + theirs,
+            errors=errors + theirs,
             assigned=self.counts[arm][2],
             slow=0 if slow_us is None else int((latencies > slow_us).sum()),
             latency_us=float(np.quantile(latencies, quantile)) if len(latencies) else None,
             losses=Sample.of_events(self.wrong[arm], self.labels[arm]),
+            clusters={"errors": clusters},
         )
 
 

@@ -13,8 +13,8 @@ from mainspring.predictions.model import LabelFact, PredictionBatch, PredictionI
 from mainspring.predictions.rows import label_frame, log_frame
 from mainspring.registry.signature import Field, ModelInfo, Signature, Task
 from mainspring.rollouts.evidence import ArmEvidence
-from mainspring.rollouts.model import Reading
-from mainspring.rollouts.sequential import Sample
+from mainspring.rollouts.model import Asked, Reading
+from mainspring.rollouts.sequential import Clusters, Sample, design_effect
 from mainspring.storage.sql.database import Database, open_database
 from mainspring.storage.tables.store import TableStore, open_tables
 
@@ -71,8 +71,7 @@ class Log:
         self.tables.append("labels/churn", label_frame([LabelFact("churn", id, value, 0)], self.number))
 
     def read(self, slow_us: int | None = None, step: float = 0) -> Reading:
-        return ArmEvidence(self.predictions, self).read(
-            "churn",
+        asked = Asked(
             stable="release:churn@1",
             canary="release:churn@2",
             since=START,
@@ -80,6 +79,7 @@ class Log:
             slow_us=slow_us,
             quantile=0.5,
         )
+        return ArmEvidence(self.predictions, self).read("churn", asked)
 
 
 @pytest.fixture
@@ -159,3 +159,30 @@ def test_a_model_of_an_unknown_task_has_no_losses(log: Log) -> None:
     for arm in ("stable", "canary"):
         log.label(log.answer(arm, {"y": [3.0]}), 1.0)
     assert log.read().canary.losses == Sample()
+
+
+def test_the_units_behind_the_counts_are_told_and_a_request_without_one_is_its_own(log: Log) -> None:
+    for unit, status in (("ada", 200), ("ada", 500), ("bob", 200), (None, 200), (None, 500)):
+        log.answer("canary", {"label": ["no"]}, unit=unit, status=status, latency_us=9_000 if unit == "bob" else 1)
+    read = log.read(slow_us=1_000).canary.clusters
+    assert read["errors"] == Clusters(units=4, means=1.5, sizes=7.0, crossed=3.0, totals=2.0)
+    assert read["latency"] == Clusters(units=4, means=1.0, sizes=7.0, crossed=1.0, totals=1.0)
+
+
+def test_the_labelled_rows_of_one_request_or_one_unit_belong_together(log: Log) -> None:
+    request = log.answer("canary", {"label": ["no", "no"]})
+    again = [log.answer(arm, {"label": ["no"]}, unit="ada") for arm in ("canary", "canary", "stable")]
+    for row in (f"{request}.0", f"{request}.1", *again):
+        log.label(row, "yes")
+    assert log.read().canary.clusters["quality"] == Clusters(units=2, means=2.0, sizes=8.0, crossed=8.0, totals=8.0)
+
+
+def test_without_a_unit_that_comes_again_the_design_effect_is_one(log: Log) -> None:
+    for number in range(40):
+        unit = None if number % 3 else f"user-{number}"
+        log.answer(
+            "canary" if number % 4 else "stable", {"label": ["no"]}, unit=unit, status=200 + 300 * (number % 5 < 1)
+        )
+    canary, stable = log.read().canary, log.read().stable
+    arms = [(Sample.of_events(arm.errors, arm.requests), arm.clusters["errors"]) for arm in (canary, stable)]
+    assert design_effect(*arms) == pytest.approx(1.0)

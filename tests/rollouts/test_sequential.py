@@ -10,11 +10,13 @@ import pytest
 
 from mainspring.rollouts.sequential import (
     ODDS_RATIOS,
+    Clusters,
     Comparison,
     Sample,
     _log_bets,
     advance,
     bounds,
+    design_effect,
     sample_ratio_p_value,
     started_at,
 )
@@ -164,3 +166,105 @@ def test_the_right_share_of_units_is_rarely_called_wrong_and_lost_units_are_foun
             found += any(sample_ratio_p_value(int(c * 0.6), s, share, 0.1) <= 0.01 for c, s in pairs)
         assert false / 300 <= 0.01
         assert found / 300 > 0.95
+
+
+class Users:
+    """Users who come again and again: how often, and how many of their requests fail on either arm."""
+
+    def __init__(self, random: np.random.Generator, weights: np.ndarray, rates: np.ndarray) -> None:
+        self.random, self.weights, self.rates = random, weights / weights.sum(), rates
+        self.places = random.random(len(rates))
+
+    def looks(self, rows: int, harm: float = 0.0) -> Iterator[tuple[Comparison, float]]:
+        """Look after look, with the design effect by then; *harm* is added to what fails on the canary."""
+        comparison, requests, failed = Comparison(), np.zeros((2, len(self.rates))), np.zeros((2, len(self.rates)))
+        for share in growing_share(30):
+            canary = self.places < share
+            came = self.random.multinomial(rows, self.weights)
+            fails = self.random.binomial(came, np.minimum(1, self.rates + harm * canary))
+            for arm, mine in enumerate((canary, ~canary)):
+                requests[arm] += came * mine
+                failed[arm] += fails * mine
+            arms = [self.arm(n, t) for n, t in zip(requests, failed, strict=True)]
+            comparison = advance(comparison, arms[0][0], arms[1][0], tuned_rows=1000)
+            yield comparison, design_effect(arms[0], arms[1])
+
+    @staticmethod
+    def arm(n: np.ndarray, t: np.ndarray) -> tuple[Sample, Clusters]:
+        n, t = n[n > 0], t[n > 0]
+        clusters = Clusters(len(n), float((t / n).sum()), float(n @ n), float(n @ t), float(t @ t))
+        return Sample.of_events(int(t.sum()), int(n.sum())), clusters
+
+
+def harmful(comparison: Comparison, effect: float = 1.0) -> bool:
+    p_value = bounds(comparison, ALPHA, effect).p_value
+    return p_value is not None and p_value <= ALPHA
+
+
+def few_machines(random: np.random.Generator) -> Users:
+    return Users(random, random.lognormal(0, 1, 60), random.beta(0.2, 5, 60))
+
+
+def frail_users(random: np.random.Generator) -> Users:
+    return Users(random, np.ones(600), random.beta(0.05, 2, 600))
+
+
+def heavy_users_of_whom_some_always_fail(random: np.random.Generator) -> Users:
+    rates = np.where(random.random(600) < 0.02, 1.0, 0.01)
+    return Users(random, random.pareto(1.1, 600) + 0.05, rates)
+
+
+def a_healthy_robot_with_half_of_the_traffic(random: np.random.Generator) -> Users:
+    return Users(random, np.array([1500.0] + [1.0] * 1500), np.array([0.0] + [0.01] * 1500))
+
+
+@pytest.mark.parametrize(
+    "population",
+    [few_machines, frail_users, heavy_users_of_whom_some_always_fail, a_healthy_robot_with_half_of_the_traffic],
+)
+def test_users_who_fail_wherever_they_are_do_not_make_their_arm_look_harmful(
+    population: Callable[[np.random.Generator], Users],
+) -> None:
+    random = np.random.default_rng(911)
+    simulations, false, naive = 120, 0, 0
+    for _ in range(simulations):
+        seen = list(population(random).looks(400))
+        false += any(harmful(found, effect) for found, effect in seen)
+        naive += any(harmful(found) for found, _ in seen)
+    assert false / simulations <= ALPHA
+    assert naive / simulations > 2 * ALPHA  # Requests taken for independent are wrong about these users.
+
+
+def test_harm_to_all_users_is_found_although_they_come_again_and_again() -> None:
+    random = np.random.default_rng(912)
+    found = 0
+    for _ in range(60):
+        users = Users(random, random.lognormal(0, 1, 2000), random.beta(0.5, 20, 2000))
+        found += any(harmful(comparison, effect) for comparison, effect in users.looks(400, harm=0.04))
+    assert found / 60 > 0.95
+
+
+def test_bounds_of_losses_that_are_alike_within_a_user_hold_at_all_looks() -> None:
+    random = np.random.default_rng(913)
+    simulations, beyond, naive = 120, 0, 0
+    for _ in range(simulations):
+        users, places = random.normal(0, 1, 400), random.random(400)
+        n, t, squares, comparison = np.zeros((2, 400)), np.zeros((2, 400)), np.zeros(2), Comparison()
+        outside = wrong = False
+        for share in growing_share(30):
+            came = random.integers(0, 400, 300)
+            values = users[came] + random.normal(0, 0.5, 300)
+            for arm, mine in enumerate((places[came] < share, places[came] >= share)):
+                np.add.at(n[arm], came[mine], 1)
+                np.add.at(t[arm], came[mine], values[mine])
+                squares[arm] += float((values[mine] ** 2).sum())
+            arms = [
+                (Sample(int(n[a].sum()), float(t[a].sum()), float(squares[a])), Users.arm(n[a], t[a])[1])
+                for a in (0, 1)
+            ]
+            comparison = advance(comparison, arms[0][0], arms[1][0], tuned_rows=1000)
+            outside |= (bounds(comparison, ALPHA, design_effect(*arms)).low or 0) > 0
+            wrong |= (bounds(comparison, ALPHA).low or 0) > 0
+        beyond, naive = beyond + outside, naive + wrong
+    assert beyond / simulations <= ALPHA
+    assert naive / simulations > 2 * ALPHA

@@ -77,6 +77,20 @@ def test_a_canary_that_is_proven_harmful_is_rolled_back(
     assert surroundings.stages["model:churn@2"] == "rolled_back"
 
 
+def test_one_user_who_fails_again_and_again_is_no_proof_that_the_canary_does_harm(
+    rollouts: Rollouts, traffic: Traffic, clock: ManualClock
+) -> None:
+    rollouts.start("churn", "model:churn@2", POLICY)
+    for _ in range(8):
+        traffic.of_one_user += 25
+        (look,) = drive(rollouts, traffic, clock, looks=1)
+        assert look.decision != "rollback", look.reason
+    errors = look.measures[0]
+    assert errors.canary is not None
+    assert errors.canary > 0.1
+    assert (errors.verdict, errors.design_effect > 50) == ("open", True)
+
+
 def test_an_equal_canary_at_a_high_error_rate_is_not_rolled_back(
     rollouts: Rollouts, traffic: Traffic, clock: ManualClock
 ) -> None:

@@ -21,10 +21,12 @@ from mainspring.rollouts.model import (
 )
 from mainspring.rollouts.sequential import (
     Bounds,
+    Clusters,
     Comparison,
     Sample,
     advance,
     bounds,
+    design_effect,
     sample_ratio_p_value,
     started_at,
 )
@@ -51,7 +53,7 @@ def judge(rollout: Rollout, reading: Reading, now: datetime) -> tuple[Look, Prog
     """Take a reading into the comparisons and decide; the progress given is that after the decision."""
     policy, before = rollout.policy, rollout.progress
     comparisons = {name: _advanced(name, before, reading, policy) for name in MEASURES}
-    measures = [_measure(name, comparisons[name], policy, before) for name in MEASURES]
+    measures = [_measure(name, comparisons[name], policy, reading) for name in MEASURES]
     p_value = sample_ratio_p_value(
         reading.canary.assigned, reading.stable.assigned, rollout.share, policy.sample_ratio_tolerance
     )
@@ -112,14 +114,15 @@ def _is_enough(measure: Measure, policy: RolloutPolicy) -> bool:
     return measure.name == "quality" and policy.min_labels == 0
 
 
-def _measure(name: MeasureName, comparison: Comparison, policy: RolloutPolicy, before: Progress) -> Measure:
+def _measure(name: MeasureName, comparison: Comparison, policy: RolloutPolicy, reading: Reading) -> Measure:
     canary, stable = (
         whole.since(start)
         for whole, start in zip((comparison.canary, comparison.stable), comparison.start, strict=True)
     )
     alpha = policy.alpha / len(MEASURES)
     margin = _margin(name, policy, stable)
-    seen = bounds(comparison, alpha)
+    effect = design_effect(*((_sample(name, arm), _clusters(name, arm)) for arm in (reading.canary, reading.stable)))
+    seen = bounds(comparison, alpha, effect)
     return Measure(
         name=name,
         canary=canary.mean,
@@ -130,6 +133,7 @@ def _measure(name: MeasureName, comparison: Comparison, policy: RolloutPolicy, b
         alpha=alpha,
         margin=margin,
         verdict=_verdict(name, seen, canary, stable, alpha, margin),
+        design_effect=effect,
     )
 
 
@@ -168,6 +172,10 @@ def _sample(name: MeasureName, arm: ArmReading) -> Sample:
     if name == "latency":
         return Sample.of_events(arm.slow, arm.requests)
     return arm.losses
+
+
+def _clusters(name: MeasureName, arm: ArmReading) -> Clusters:
+    return arm.clusters.get(name, Clusters())
 
 
 def _harm(measure: Measure) -> str:

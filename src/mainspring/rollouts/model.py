@@ -9,7 +9,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.refs import ref
-from mainspring.rollouts.sequential import Bounds, Comparison, Sample
+from mainspring.rollouts.sequential import Bounds, Clusters, Comparison, Sample
 
 MeasureName = Literal["errors", "latency", "quality"]
 Verdict = Literal["harm", "fine", "open", "not measured"]
@@ -73,12 +73,28 @@ class RolloutPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look wants to know of two releases.
+
+    Everything is counted since ``since``, and ``assigned`` since ``step_since``. Requests are slow when they took
+    longer than ``slow_us`` microseconds (None: none is); ``latency_us`` is the quantile ``quantile``.
+    """
+
+    stable: str
+    canary: str
+    since: datetime
+    step_since: datetime
+    slow_us: int | None
+    quantile: float
+
+
 class ArmReading(msgspec.Struct, frozen=True, kw_only=True):
     """What one arm has done since the rollout began.
 
     ``assigned`` counts, since the step began, what was dealt to the arms one by one: units, and requests without a
     unit. ``slow`` counts the requests that took longer than was asked about. ``latency_us`` is the quantile that was
-    asked for, of all requests. ``losses`` are of the labelled rows, smaller is better.
+    asked for, of all requests. ``losses`` are of the labelled rows, smaller is better. ``clusters`` holds, by measure,
+    the units behind these counts; where a measure is not there, its rows are taken to be independent.
     """
 
     requests: int
@@ -87,6 +103,7 @@ class ArmReading(msgspec.Struct, frozen=True, kw_only=True):
     slow: int = 0
     latency_us: float | None = None
     losses: Sample = Sample()
+    clusters: dict[MeasureName, Clusters] = {}
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,8 +116,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence on one measure at a look: means of the arms, and what holds of the difference canary - stable.
 
-    ``bounds`` and ``bounds.p_value`` hold at all looks together, at the level ``alpha``. ``verdict``: ``harm`` is
-    proven, ``fine`` means no worse than by ``margin``, ``open`` is neither yet.
+    ``bounds`` and ``bounds.p_value`` hold at all looks together, at the level ``alpha``, with rows of a unit being as
+    alike as ``design_effect`` says (1: independent). ``verdict``: ``harm`` is proven, ``fine`` means no worse than by
+    ``margin``, ``open`` is neither yet.
     """
 
     name: MeasureName
@@ -112,6 +130,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     margin: float | None
     verdict: Verdict
+    design_effect: float = 1.0
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,14 @@ asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, T
 asymptotic confidence sequences, Annals of Statistics 2024). Since rows are only compared within a batch, neither a
 drift in time nor a share that grows tilts the comparison.
 
+*Design effect*: rows of one unit (a user, a machine) are alike, and the arms deal units, not rows. So what the rows
+show is divided by how many times more the units vary than independent rows would (Kish, Survey Sampling, 1965; as a
+correction of tests: Rao & Scott, Annals of Statistics 12, 1984): the variance of the bounds is multiplied by it, the
+logarithm of the test martingale divided, which is the same for a likelihood ratio of normals. It is reckoned around the
+mean of the units' means, which no single unit moves, and over the whole rollout: a unit that comes again and again has
+one voice. That what a unit does later repeats what it did before makes crossing a boundary no likelier than for
+independent increments of the same variance (Slepian, Bell System Technical Journal 41, 1962).
+
 *Sample ratio*: a Beta-binomial mixture against the share that was meant (Lindon & Malek, Anytime-valid inference for
 multinomial count data, 2022), here against the nearest of the shares that are tolerated.
 """
@@ -25,6 +33,7 @@ multinomial count data, 2022), here against the nearest of the shares that are t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -66,6 +75,23 @@ class Sample(msgspec.Struct, frozen=True):
     def joined(self, other: Sample) -> Sample:
         """Give the rows of both."""
         return Sample(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+
+class Clusters(msgspec.Struct, frozen=True):
+    """The units behind the rows of a `Sample`: how many, the sum of their means, and sums over units of products.
+
+    Of a unit with n rows that sum up to t, ``sizes`` takes n * n, ``crossed`` n * t and ``totals`` t * t.
+    """
+
+    units: int = 0
+    means: float = 0.0
+    sizes: float = 0.0
+    crossed: float = 0.0
+    totals: float = 0.0
+
+    def spread(self, centre: float) -> float:
+        """Give the sum of the squares of what the units' rows differ from *centre*, summed up for each unit."""
+        return self.totals - 2 * centre * self.crossed + centre * centre * self.sizes
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -131,8 +157,8 @@ def started_at(canary: Sample, stable: Sample) -> Comparison:
     return Comparison(canary, stable, (canary, stable))
 
 
-def bounds(comparison: Comparison, alpha: float) -> Bounds:
-    """Give what the comparison shows, each side at level *alpha*."""
+def bounds(comparison: Comparison, alpha: float, design_effect: float = 1.0) -> Bounds:
+    """Give what the comparison shows, each side at level *alpha*; see `design_effect`."""
     samples = [
         whole.since(before)
         for whole, before in zip((comparison.canary, comparison.stable), comparison.start, strict=True)
@@ -141,14 +167,28 @@ def bounds(comparison: Comparison, alpha: float) -> Bounds:
         return Bounds(None, None, None, None)
     p_value = None
     if all(sample.is_events for sample in samples):
-        p_value = min(1.0, math.exp(-_log_mean(comparison.log_wealth)))
+        p_value = min(1.0, math.exp(-_log_mean([log / design_effect for log in comparison.log_wealth])))
     # An arm that had little to show by chance would look steadier than it is: its variance is at least the common one.
     common = _within(samples)
     variances = [max(_variance(sample), common) for sample in samples]
     intrinsic = comparison.rows * variances[0] + comparison.spread * variances[1]
-    reach = _boundary(intrinsic, alpha, comparison.scale) / comparison.rows
+    reach = _boundary(intrinsic * design_effect, alpha, comparison.scale) / comparison.rows
     middle = comparison.difference / comparison.rows
     return Bounds(middle, middle - reach, middle + reach, p_value)
+
+
+def design_effect(canary: tuple[Sample, Clusters], stable: tuple[Sample, Clusters]) -> float:
+    """Give how many times more the difference of the arms varies than that of independent rows would; at least 1."""
+    units = canary[1].units + stable[1].units
+    if not units or not canary[0].count or not stable[0].count:
+        return 1.0
+    centre = (canary[1].means + stable[1].means) / units
+    weights = 1.0, (canary[0].count / stable[0].count) ** 2
+    between = within = 0.0
+    for (sample, clusters), weight in zip((canary, stable), weights, strict=True):
+        between += weight * clusters.spread(centre)
+        within += weight * (sample.squares - 2 * centre * sample.total + centre * centre * sample.count)
+    return max(1.0, between / within) if within > 0 else 1.0
 
 
 def sample_ratio_p_value(canary: int, stable: int, share: float, tolerance: float) -> float:
@@ -207,7 +247,7 @@ def _within(samples: list[Sample]) -> float:
     return sum(_variance(sample) * f for sample, f in zip(samples, free, strict=True)) / max(1, sum(free))
 
 
-def _log_mean(logs: tuple[float, ...]) -> float:
+def _log_mean(logs: Sequence[float]) -> float:
     top = max(logs)
     return top + math.log(sum(math.exp(value - top) for value in logs) / len(logs))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -15,7 +14,7 @@ from mainspring.core.refs import check_name, ref
 from mainspring.rollouts import store
 from mainspring.rollouts.events import RolloutEnded, RolloutStarted
 from mainspring.rollouts.judging import judge, slow_from, with_slow
-from mainspring.rollouts.model import Look, Progress, Reading, Rollout, RolloutPolicy, Status
+from mainspring.rollouts.model import Asked, Look, Progress, Reading, Rollout, RolloutPolicy, Status
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 
@@ -58,22 +57,8 @@ class Canaries(Protocol):
 class ArmStatistics(Protocol):
     """Counts what the arms of an endpoint have done."""
 
-    def read(
-        self,
-        endpoint: str,
-        *,
-        stable: str,
-        canary: str,
-        since: datetime,
-        step_since: datetime,
-        slow_us: int | None,
-        quantile: float,
-    ) -> Reading:
-        """Count what the releases *stable* and *canary* have answered since *since*, as `ArmReading` describes.
-
-        Counts of one rollout never shrink from call to call. Requests count as slow when they took longer than
-        *slow_us* microseconds; ``assigned`` counts from *step_since* on; ``latency_us`` is this *quantile*.
-        """
+    def read(self, endpoint: str, asked: Asked) -> Reading:
+        """Count what both releases have answered; counts of one rollout never shrink from call to call."""
         ...
 
 
@@ -231,8 +216,7 @@ class Rollouts:
         return rollout, reading
 
     def _count(self, rollout: Rollout) -> Reading:
-        return self._statistics.read(
-            rollout.endpoint,
+        asked = Asked(
             stable=rollout.stable or "",
             canary=rollout.release or "",
             since=rollout.started,
@@ -240,6 +224,7 @@ class Rollouts:
             slow_us=rollout.progress.slow_us,
             quantile=rollout.policy.latency_quantile,
         )
+        return self._statistics.read(rollout.endpoint, asked)
 
     def _carry_out(self, rollout: Rollout) -> None:
         """Do what the last look decided: again, when a process died between deciding and doing."""
