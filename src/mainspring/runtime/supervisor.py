@@ -102,6 +102,10 @@ class _Child:
         self.was_ready = False
         self.too_slow = False
 
+    @property
+    def comes_up(self) -> bool:
+        return self.status in ("starting", "restarting")
+
 
 class Supervisor:
     """Keeps processes running. One thread calls `start` and `watch`; any may call `states` and `stop`.
@@ -146,9 +150,9 @@ class Supervisor:
                 if self._stopping.is_set():
                     raise Conflict("the supervisor was stopped: make a new one")
                 self._launch(child)
-            while child.status in ("starting", "restarting"):
+            while child.comes_up:
                 self._turn()
-                if child.status != "running":
+                if child.comes_up:
                     self._stopping.wait(_STARTING_TURN_S)
             if child.status != "running":
                 reason = f"{child.spec.name} {self._reason(child)}"
