@@ -132,10 +132,10 @@ def _ordered(frame: pl.DataFrame, time: str, notes: list[str]) -> pl.DataFrame:
     if not (dtype.is_temporal() or dtype.is_numeric()):
         sample = frame[time].drop_nulls().head(1).to_list()
         # Reading the file found which value kept the column from being dates: the first value may well be one.
-        mixed = next((f"cannot be read: {note}" for note in notes if f"{time!r} mixes" in note), None)
+        found = next((f"cannot be read: {note}" for note in notes if f"{time!r} mixes" in note), None)
         raise InvalidData(
-            f"time column {time!r} {mixed or f'holds text such as {sample}'}; expected dates, timestamps or numbers that grow in time: repair it, or "
-            "leave --time out when the rows stand in the order of time"
+            f"time column {time!r} {found or f'holds text such as {sample}'}; expected dates, timestamps or numbers "
+            "that grow in time: repair it, or leave --time out when the rows stand in the order of time"
         )
     missing = frame[time].null_count()
     if missing:
