@@ -173,3 +173,11 @@ def test_the_shares_of_a_budget_sum_to_no_more_than_it():
     assert sum(budget.alpha(Budget(), Windows(), k, k) for k in range(1, 5000)) <= 0.02
     assert sum(budget.alpha(Budget(), windows, k, (k - 1) % 30 + 1) for k in range(1, 400)) <= 0.03
     assert sum(budget.alpha(Budget(reference=None), windows, k, k) for k in range(1, 31)) <= 0.02 + 1e-12
+
+
+@pytest.mark.parametrize("name", ["count", "level", "rows"])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_no_name_of_a_column_gets_in_the_way(name, ordered):
+    levels = pl.Series(name, ["a", "b"] * 500)
+    found = compare(profile_column(levels, ordered=ordered), pl.Series(name, ["a", "new"] * 500), Effects(), 1e-5, 50)
+    assert any(finding.kind == "new_levels" and finding.alarming and "new" in finding.note for finding in found)

@@ -135,7 +135,7 @@ def _new_levels(profile: Profile, present: pl.Series, threshold: float, share: f
     if profile.kind == "numeric":
         known = known.cast(pl.Float64)
     new = present.filter(~present.is_in(known.implode()))
-    names = new.value_counts(sort=True, name="count")[new.name].head(5).to_list() if len(new) else []
+    names = new.alias("level").value_counts(sort=True)["level"].head(5).to_list() if len(new) else []
     factor = for_window(profile.shares, len(present), 1).factor
     note = f"new: {', '.join(str(name)[:40] for name in names)}" if names else ""
     now, before = (len(new), len(present)), (profile.unseen, profile.unseen_rows)

@@ -17,6 +17,7 @@ Array = NDArray[Any]
 MOST_BINS = 10
 _ROWS_PER_BIN = 25
 _MOST_LEVELS = 20
+_ROWS = "\0rows"  # a column may have any name that people can type
 _MOST_KNOWN = 10_000
 _TREND = 0.95
 _CHUNKS = 8
@@ -104,10 +105,10 @@ def _edges(finite: Array) -> Array:
 
 
 def _categorical(name: str, values: pl.Series, present: pl.Series, excluded: str | None, ordered: bool) -> Profile:
-    counted = present.value_counts(sort=True, name="count")
+    counted = present.value_counts(sort=True, name=_ROWS)
     known = counted[values.name].to_list()
     levels = known[:_MOST_LEVELS]
-    counts = counted["count"].to_list()
+    counts = counted[_ROWS].to_list()
     unseen, unseen_rows = (0, 0) if excluded else _unseen(present, ordered)
     profile = Profile(
         name=name,
@@ -144,7 +145,7 @@ def _unseen(present: pl.Series, ordered: bool) -> tuple[int, int]:
     1953).
     """
     if not ordered:
-        return int((present.value_counts(name="count")["count"] == 1).sum()), len(present)
+        return int((present.value_counts(name=_ROWS)[_ROWS] == 1).sum()), len(present)
     size = max(1, len(present) // _CHUNKS)
     unseen = rows = 0
     for chunk in range(_CHUNKS // 2, _CHUNKS):
