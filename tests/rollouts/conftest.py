@@ -66,6 +66,7 @@ class Traffic:
         self.random = np.random.default_rng(3)
         self.arms = {"stable": Behaviour(), "canary": Behaviour()}
         self.labelled = 1.0
+        self.canary_users: int | None = None  # From how many users, all alike, the canary's requests come.
         self.of_one_user = 0  # How many of the canary's requests, all of them failing, come from one user.
         self.clear()
 
@@ -104,6 +105,10 @@ class Traffic:
         users = requests + bool(theirs)
         squares = float(theirs**2)
         clusters = Clusters(users, errors + bool(theirs), requests + squares, errors + squares, errors + squares)
+        if arm == "canary" and self.canary_users is not None:
+            each, failed, users = requests / self.canary_users, errors / self.canary_users, self.canary_users
+            means = users * failed / max(1.0, each)
+            clusters = Clusters(users, means, users * each**2, users * each * failed, users * failed**2)
         return ArmReading(
             requests=requests + theirs,
             errors=errors + theirs,

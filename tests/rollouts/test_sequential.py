@@ -214,13 +214,13 @@ def heavy_users_of_whom_some_always_fail(random: np.random.Generator) -> Users:
     return Users(random, random.pareto(1.1, 600) + 0.05, rates)
 
 
-def a_healthy_robot_with_half_of_the_traffic(random: np.random.Generator) -> Users:
-    return Users(random, np.array([1500.0] + [1.0] * 1500), np.array([0.0] + [0.01] * 1500))
+def a_healthy_robot_with_a_quarter_of_the_traffic(random: np.random.Generator) -> Users:
+    return Users(random, np.array([500.0] + [1.0] * 1500), np.array([0.0] + [0.01] * 1500))
 
 
 @pytest.mark.parametrize(
     "population",
-    [few_machines, frail_users, heavy_users_of_whom_some_always_fail, a_healthy_robot_with_half_of_the_traffic],
+    [few_machines, frail_users, heavy_users_of_whom_some_always_fail, a_healthy_robot_with_a_quarter_of_the_traffic],
 )
 def test_users_who_fail_wherever_they_are_do_not_make_their_arm_look_harmful(
     population: Callable[[np.random.Generator], Users],

@@ -91,6 +91,19 @@ def test_one_user_who_fails_again_and_again_is_no_proof_that_the_canary_does_har
     assert (errors.verdict, errors.design_effect > 50) == ("open", True)
 
 
+@pytest.mark.parametrize(("users", "says"), [(2, "fewer than 10 units cannot prove it"), (12, "always-valid p")])
+def test_a_canary_that_fails_all_of_its_few_users_never_grows(
+    rollouts: Rollouts, traffic: Traffic, clock: ManualClock, releases: Releases, users: int, says: str
+) -> None:
+    traffic.canary_users, traffic.arms["canary"] = users, Behaviour(errors=1.0)
+    rollouts.start("churn", "model:churn@2", POLICY)
+    looks = drive(rollouts, traffic, clock)
+    assert [look.decision for look in looks if look.decision != "continue"] == ["rollback"]
+    assert looks[-1].reading.canary.requests < 2 * POLICY.step_requests
+    assert says in looks[-1].reason
+    assert releases.get("churn").canary is None
+
+
 def test_an_equal_canary_at_a_high_error_rate_is_not_rolled_back(
     rollouts: Rollouts, traffic: Traffic, clock: ManualClock
 ) -> None:

@@ -33,6 +33,8 @@ from mainspring.rollouts.sequential import (
 
 MIN_STABLE_REQUESTS = 100
 MIN_LABELLED = 30
+MIN_UNITS = 10
+"""From so many units on, a canary that fails them all is proven to be harmful by its units."""
 
 
 def slow_from(policy: RolloutPolicy, stable: ArmReading) -> int | None:
@@ -95,6 +97,9 @@ def _decide(rollout: Rollout, reading: Reading, measures: list[Measure], sample_
     missing = policy.step_requests - (canary.requests - progress.step_began_at_requests)
     if missing > 0:
         return "continue", f"{missing} more requests to the canary at this share"
+    if suspects := [measure for measure in measures if measure.verdict == "suspect"]:
+        told = "; ".join(_harm(measure) for measure in suspects)
+        return "rollback", f"{told}; fewer than {MIN_UNITS} units cannot prove it, and no more of them shall be exposed"
     if progress.step + 1 < len(policy.steps):
         share = policy.steps[progress.step + 1]
         return "grow", f"no harm in {canary.requests} requests to the canary: on to a share of {share:g}"
@@ -123,6 +128,11 @@ def _measure(name: MeasureName, comparison: Comparison, policy: RolloutPolicy, r
     margin = _margin(name, policy, stable)
     effect = design_effect(*((_sample(name, arm), _clusters(name, arm)) for arm in (reading.canary, reading.stable)))
     seen = bounds(comparison, alpha, effect)
+    verdict = _verdict(name, seen, canary, stable, alpha, margin)
+    if verdict == "open" and _clusters(name, reading.canary).units < MIN_UNITS:
+        # As far as the rows go: a machine or two that are broken must not be taken for chance until all are.
+        rows_say = _verdict(name, bounds(comparison, alpha), canary, stable, alpha, margin)
+        verdict = "suspect" if rows_say == "harm" else verdict
     return Measure(
         name=name,
         canary=canary.mean,
@@ -132,7 +142,7 @@ def _measure(name: MeasureName, comparison: Comparison, policy: RolloutPolicy, r
         bounds=seen,
         alpha=alpha,
         margin=margin,
-        verdict=_verdict(name, seen, canary, stable, alpha, margin),
+        verdict=verdict,
         design_effect=effect,
     )
 

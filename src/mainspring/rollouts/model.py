@@ -12,7 +12,7 @@ from mainspring.core.refs import ref
 from mainspring.rollouts.sequential import Bounds, Clusters, Comparison, Sample
 
 MeasureName = Literal["errors", "latency", "quality"]
-Verdict = Literal["harm", "fine", "open", "not measured"]
+Verdict = Literal["harm", "suspect", "fine", "open", "not measured"]
 Decision = Literal["continue", "grow", "promote", "rollback"]
 Status = Literal["starting", "running", "promoted", "rolled_back", "aborted", "superseded", "failed"]
 
@@ -23,7 +23,8 @@ class RolloutPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How a canary takes over, and what stops it.
 
     The canary goes through the shares in ``steps`` and is promoted after the last. ``alpha`` is the chance of rolling
-    back a canary that does no harm, over the whole rollout and all measures; ``sample_ratio_alpha`` comes on top.
+    back a canary that does no harm, over the whole rollout and all measures; ``sample_ratio_alpha`` comes on top. A
+    canary that has so few units that their failures prove nothing does not grow, but is rolled back as well.
     """
 
     steps: tuple[float, ...] = (0.05, 0.25, 0.5)
@@ -117,8 +118,8 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence on one measure at a look: means of the arms, and what holds of the difference canary - stable.
 
     ``bounds`` and ``bounds.p_value`` hold at all looks together, at the level ``alpha``, with rows of a unit being as
-    alike as ``design_effect`` says (1: independent). ``verdict``: ``harm`` is proven, ``fine`` means no worse than by
-    ``margin``, ``open`` is neither yet.
+    alike as ``design_effect`` says (1: independent). ``verdict``: ``harm`` is proven, ``suspect`` means that the rows
+    prove it and their units are too few to do so, ``fine`` no worse than by ``margin``, ``open`` is neither yet.
     """
 
     name: MeasureName
