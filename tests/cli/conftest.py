@@ -62,8 +62,8 @@ def command(*arguments: str) -> list[str]:
 def process(folder: Path) -> Cli:
     """The command line as a process of its own."""
 
-    def call(*arguments: str) -> Outcome:
-        done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, cwd=folder)
+    def call(*arguments: str, within_s: float = 60) -> Outcome:
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=within_s, cwd=folder)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call
