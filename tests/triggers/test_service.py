@@ -125,6 +125,57 @@ def test_a_schedule_fires_each_time_its_interval_has_passed(triggers: Triggers, 
         assert len(triggers.firings("churn")) == fired
 
 
+def test_what_is_wrong_with_one_endpoint_is_told_and_does_not_hold_up_the_others(
+    triggers: Triggers, monitoring: Monitoring, database: Database, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    rule = ScheduleRule(every_s=0)
+    for endpoint in ("a-broken", "b-broken", "churn"):
+        triggers.set_policy(endpoint, Policy(pipeline=PIPELINE, schedule=rule, cooldown_windows=0))
+    broken: dict[str, Exception] = {"a-broken": Unavailable("the log is away"), "b-broken": KeyError("mark")}
+    look = monitoring.windows
+
+    def windows(endpoint: str, **given: object) -> object:
+        if endpoint in broken:
+            raise broken[endpoint]
+        return look(endpoint, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(monitoring, "windows", windows)
+    for _ in range(2):
+        told = {outcome.endpoint: outcome.error for outcome in triggers.tick()}
+        assert told == {"churn": None, "a-broken": "the log is away", "b-broken": "KeyError: 'mark'"}
+    assert len(triggers.firings("churn")) == 1
+    assert "triggers of a-broken: the log is away" in caplog.text
+    broken["a-broken"] = Unavailable("the disk is full")
+    triggers.tick()
+    with database.read() as connection:
+        failed = [e.body for e in read_events(connection) if e.kind == "EvaluationFailed"]
+    assert [body["error"] for body in failed] == ["the log is away", "KeyError: 'mark'", "the disk is full"]
+    broken.clear()
+    assert {outcome.error for outcome in triggers.tick()} == {None}
+
+
+def test_a_firing_that_cannot_be_started_does_not_hold_up_the_others(
+    database: Database, jobs: Pipelines, monitoring: Monitoring, log: PredictionLog, triggers: Triggers
+):
+    broken = Triggers(database, Broken(database), monitoring, log)
+    for endpoint in ("a", "churn"):
+        broken.set_policy(endpoint, Policy(pipeline=PIPELINE))
+        broken.fire(endpoint, "now")
+
+    class Picky(Pipelines):
+        asked = 0
+
+        def start(self, pipeline: Pipeline, parameters: object = None, token: str | None = None) -> Job:
+            self.asked += 1
+            if self.asked == 1:
+                raise RuntimeError("the first one breaks")
+            return jobs.start(pipeline, {}, token)
+
+    started = Triggers(database, Picky(database), monitoring, log).drive()
+    assert [(firing.endpoint, firing.status) for firing in started] == [("churn", "started")]
+
+
 def test_a_replay_says_what_time_it_is(triggers: Triggers, clock: ManualClock):
     triggers.set_policy("churn", Policy(pipeline=PIPELINE, schedule=ScheduleRule(every_s=3600)))
     assert triggers.evaluate("churn", now=clock.now() + timedelta(hours=2)).firing is not None

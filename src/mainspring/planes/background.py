@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable
-from functools import partial
 
-from mainspring.core.errors import Conflict, MainspringError, NotFound
+from mainspring.core.errors import NotFound
 from mainspring.core.events import Recorded
 from mainspring.core.refs import Ref
 from mainspring.planes.embedded import Platform
 from mainspring.runtime.outbox import Outbox, Subscription
-from mainspring.runtime.periodic import Periodic
+from mainspring.runtime.periodic import Periodic, each
 from mainspring.runtime.scheduler import Firing, Scheduler
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.runtime.timers import Every
-
-logger = logging.getLogger(__name__)
 
 _SERVED_KINDS = ("ReleaseDeployed", "CanaryPromoted", "ReleaseRolledBack")
 _ALARM_KINDS = ("DriftDetected", "PerformanceDropped")
@@ -34,11 +29,11 @@ class Background:
         self._periodic = [Periodic("ingest", self._ingest, settings.ingest_interval_s)]
         subscriptions = [Subscription(name="served", handler=self.follow, kinds=_SERVED_KINDS)]
         if settings.policy_interval_s > 0:
-            policies = Periodic("policies", self._policies, settings.policy_interval_s)
-            self._periodic.append(policies)
+            triggers = Periodic("triggers", self._triggers, settings.policy_interval_s)
+            self._periodic += [triggers, Periodic("rollouts", self._rollouts, settings.policy_interval_s)]
             # The monitors look in the worker plane: what they find need not wait for the next turn here.
             subscriptions.append(
-                Subscription(name="alarmed", handler=lambda event: policies.wake(), kinds=_ALARM_KINDS, history=False)
+                Subscription(name="alarmed", handler=lambda event: triggers.wake(), kinds=_ALARM_KINDS, history=False)
             )
         self._outbox = Outbox(platform.database, subscriptions)
         self._scheduler = Scheduler(platform.database, {"compact": self._compact})
@@ -77,22 +72,14 @@ class Background:
         self._taken_in.labels("label").add(found.labels)
         return found.predictions + found.labels > 0
 
-    def _policies(self) -> bool:
-        platform = self._platform
-        self._look("triggers", platform.triggers.tick)
-        for rollout in platform.rollouts.active():
-            self._look(f"rollout of {rollout.endpoint}", partial(platform.rollouts.look, rollout.endpoint))
+    def _triggers(self) -> bool:
+        self._platform.triggers.tick()
         return False
 
-    def _look(self, what: str, look: Callable[[], object]) -> None:
-        """Look at one thing; what is wrong with it must not keep the others from being looked at."""
-        try:
-            look()
-        except Conflict:
-            # Somebody looks at the same by hand at this moment; then there is nothing to do.
-            logger.debug("%s: somebody else looks at it", what)
-        except MainspringError as error:
-            logger.warning("%s: %s", what, error)
+    def _rollouts(self) -> bool:
+        rollouts = self._platform.rollouts
+        each("rollout of", [rollout.endpoint for rollout in rollouts.active()], rollouts.look)
+        return False
 
     def _compact(self, firing: Firing) -> None:
         for endpoint in self._platform.releases.list():

@@ -8,13 +8,13 @@ import threading
 import msgspec
 
 from mainspring.core.actor import acting_as
-from mainspring.core.errors import Conflict, MainspringError
 from mainspring.core.settings import Settings
 from mainspring.monitoring import store
 from mainspring.pipelines.context import StepContext
 from mainspring.pipelines.messages import Failed, Progressed, RunStep, Succeeded
 from mainspring.pipelines.output import Output
 from mainspring.pipelines.process import Child
+from mainspring.runtime.periodic import each
 from mainspring.runtime.scheduler import Every, Firing, Scheduler
 from mainspring.storage.sql.database import Database
 
@@ -110,15 +110,6 @@ class MonitorRounds:
 
 def look(context: StepContext) -> dict[str, str]:
     """Check what came to each endpoint since the last round; gives what went wrong, by endpoint."""
-    wrong: dict[str, str] = {}
     with acting_as("monitors", context.parameters["token"]):
-        for endpoint in context.parameters["endpoints"]:
-            try:
-                context.platform.monitoring.advance(endpoint)
-            except Conflict:
-                # Somebody checks the same by hand at this moment; then there is nothing to do.
-                logger.debug("%s is being checked by somebody else", endpoint)
-            except MainspringError as error:
-                # What is wrong with one must not keep the others from being looked at.
-                wrong[endpoint] = str(error)
-    return wrong
+        _, wrong = each("monitor of", context.parameters["endpoints"], context.platform.monitoring.advance)
+    return dict(wrong)

@@ -1,14 +1,40 @@
-"""Work that is done again and again in a thread of its own, and outlives its failures."""
+"""Work that is done again and again in a thread of its own, or to many things, and outlives its failures."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+from mainspring.core.errors import Conflict, MainspringError
+
+T = TypeVar("T")
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _MAX_PAUSE_S = 30.0
+
+
+def each(what: str, items: Iterable[T], work: Callable[[T], R]) -> tuple[list[R], list[tuple[T, str]]]:
+    """Do *work* to each item, whatever goes wrong with the others; gives what came of it, and what went wrong in words.
+
+    What goes wrong is logged after *what* and the item. A Conflict is not wrong: somebody else does the same just now.
+    """
+    done: list[R] = []
+    wrong: list[tuple[T, str]] = []
+    for item in items:
+        try:
+            done.append(work(item))
+        except Conflict as conflict:
+            logger.debug("%s %s: %s", what, item, conflict)
+        except MainspringError as error:
+            logger.warning("%s %s: %s", what, item, error)
+            wrong.append((item, str(error)))
+        except Exception as error:
+            logger.exception("%s %s", what, item)
+            wrong.append((item, f"{type(error).__name__}: {error}"))
+    return done, wrong
 
 
 class Periodic:

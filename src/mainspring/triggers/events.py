@@ -84,3 +84,14 @@ class FiringFailed(Event, frozen=True):
     def makes(self) -> list[str]:
         """Give the firing."""
         return [self.firing]
+
+
+class EvaluationFailed(Event, frozen=True):
+    """An endpoint's rules could not be looked at; told when that begins, and when the reason changes."""
+
+    endpoint: str
+    error: str
+
+    def makes(self) -> list[str]:
+        """Give the endpoint."""
+        return [ref("endpoint", self.endpoint)]

@@ -112,8 +112,9 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evaluation came to: the firing, or why there was none."""
+    """What an evaluation came to: the firing, or why there was none; ``error`` says why it could not be made."""
 
     endpoint: str
     firing: Firing | None = None
     reason: str = ""
+    error: str | None = None

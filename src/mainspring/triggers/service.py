@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from mainspring.core.actor import current_actor
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import Conflict, InvalidRequest, MainspringError, NotFound
@@ -21,10 +23,12 @@ from mainspring.core.refs import check_name
 from mainspring.monitoring.service import Monitoring
 from mainspring.pipelines.model import Job, Pipeline
 from mainspring.predictions.log import PredictionLog
+from mainspring.runtime.periodic import each
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 from mainspring.triggers import store
 from mainspring.triggers.events import (
+    EvaluationFailed,
     FiringApproved,
     FiringFailed,
     FiringRejected,
@@ -65,6 +69,7 @@ class Triggers:
         """Decide by what *monitoring* and *log* know; *hold* says why an endpoint must wait, or None."""
         self._database, self._jobs, self._monitoring, self._log = database, jobs, monitoring, log
         self._clock, self._hold = clock or SystemClock(), hold
+        self._wrong: dict[str, str] = {}
 
     @operation("PUT /endpoints/{endpoint}/triggers")
     def set_policy(self, endpoint: str, policy: Policy) -> Policy:
@@ -137,7 +142,7 @@ class Triggers:
             report=next((report.id for report in self._monitoring.windows(endpoint, limit=1)), ""),
         )
         with self._database.begin() as connection:
-            store.lock_policy(connection, endpoint)
+            store.policy(connection, endpoint, lock=True)
             known = None if token is None else store.by_token(connection, token)
             if known is None:
                 self._write(connection, firing, token)
@@ -167,7 +172,7 @@ class Triggers:
         if firing.status == "rejected":
             raise Conflict(f"firing {id} was rejected by {firing.decided_by}; fire by hand instead", id=id)
         if firing.status == "pending":
-            approved = store.with_status(firing, "due", decided_by=current_actor().name)
+            approved = msgspec.structs.replace(firing, status="due", decided_by=current_actor().name)
             with self._database.begin() as connection:
                 if store.change(connection, approved, "pending"):
                     emit(connection, FiringApproved(endpoint=firing.endpoint, firing=firing.ref))
@@ -179,7 +184,9 @@ class Triggers:
         firing = self.firing(id)
         if firing.status == "rejected":
             return firing
-        rejected = store.with_status(firing, "rejected", decided_by=current_actor().name, note=reason or None)
+        rejected = msgspec.structs.replace(
+            firing, status="rejected", decided_by=current_actor().name, note=reason or None
+        )
         with self._database.begin() as connection:
             if not store.change(connection, rejected, "pending"):
                 raise Conflict(f"firing {id} is {firing.status}: only one that waits can be rejected", id=id)
@@ -193,15 +200,29 @@ class Triggers:
             self.evaluate(endpoint)
 
     def tick(self) -> list[Outcome]:
-        """Evaluate every endpoint, for schedules and volumes, after starting what was decided but not started."""
+        """Evaluate every endpoint, for schedules and volumes, after starting what was decided but not started.
+
+        What is wrong with one endpoint is logged, told in its outcome and, when it begins, in an event; the others are
+        evaluated all the same.
+        """
         self.drive()
-        return [self.evaluate(endpoint) for endpoint in self._endpoints()]
+        found, wrong = each("triggers of", self._endpoints(), self.evaluate)
+        self._tell(dict(wrong))
+        return found + [Outcome(endpoint=endpoint, error=error) for endpoint, error in wrong]
 
     def drive(self) -> list[Firing]:
-        """Start the pipelines of firings that were decided but not started, as after a crash; gives them."""
+        """Start the pipelines of firings that were decided but not started, as after a crash; gives those it could."""
         with self._database.read() as connection:
-            waiting = store.due(connection)
-        return [self._started(firing) for firing in waiting]
+            waiting = {firing.ref: firing for firing in store.due(connection)}
+        return each("start of", waiting, lambda ref: self._started(waiting[ref]))[0]
+
+    def _tell(self, wrong: dict[str, str]) -> None:
+        new = {endpoint: error for endpoint, error in wrong.items() if self._wrong.get(endpoint) != error}
+        if new:
+            with self._database.begin() as connection:
+                for endpoint, error in new.items():
+                    emit(connection, EvaluationFailed(endpoint=endpoint, error=error))
+        self._wrong = wrong
 
     def _endpoints(self) -> list[str]:
         with self._database.read() as connection:
@@ -247,7 +268,7 @@ class Triggers:
 
     def _insert(self, firing: Firing, last: Firing | None) -> bool:
         with self._database.begin() as connection:
-            store.lock_policy(connection, firing.endpoint)
+            store.policy(connection, firing.endpoint, lock=True)
             newest = next(iter(store.latest(connection, firing.endpoint)), None)
             if (newest and newest.id) != (last and last.id):
                 return False
@@ -277,7 +298,7 @@ class Triggers:
             job = self._jobs.start(policy.pipeline, parameters, f"firing:{firing.id}")
         except MainspringError as error:
             return self._failed(firing, error)
-        started = store.with_status(firing, "started", job=job.ref)
+        started = msgspec.structs.replace(firing, status="started", job=job.ref)
         with self._database.begin() as connection:
             if store.change(connection, started, "due"):
                 emit(connection, RetrainingStarted(endpoint=firing.endpoint, firing=firing.ref, job=job.ref))
@@ -287,7 +308,7 @@ class Triggers:
         if error.retryable:
             # It stays due: the next `drive` tries again.
             return firing
-        failed = store.with_status(firing, "failed", note=str(error))
+        failed = msgspec.structs.replace(firing, status="failed", note=str(error))
         with self._database.begin() as connection:
             if store.change(connection, failed, "due"):
                 emit(connection, FiringFailed(endpoint=firing.endpoint, firing=firing.ref, error=str(error)))

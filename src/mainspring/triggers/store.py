@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from sqlalchemy import Column, Connection, Index, Table, Text, func, select, update
 
 from mainspring.storage.sql.schema import Instant, Packed, metadata, upsert
@@ -38,17 +37,8 @@ def set_policy(connection: Connection, endpoint: str, policy: Policy, since: dat
     upsert(connection, trigger_policies, row, keys=["endpoint"])
 
 
-def policy(connection: Connection, endpoint: str) -> tuple[Policy, datetime] | None:
-    """Give the policy of an endpoint and when it was set."""
-    return _policy(connection, endpoint, lock=False)
-
-
-def lock_policy(connection: Connection, endpoint: str) -> tuple[Policy, datetime] | None:
-    """Give the policy, and let no other transaction decide on this endpoint until this one ends."""
-    return _policy(connection, endpoint, lock=True)
-
-
-def _policy(connection: Connection, endpoint: str, *, lock: bool) -> tuple[Policy, datetime] | None:
+def policy(connection: Connection, endpoint: str, *, lock: bool = False) -> tuple[Policy, datetime] | None:
+    """Give the policy of an endpoint and when it was set; with *lock*, nobody else decides on it meanwhile."""
     table = trigger_policies
     query = select(table.c.policy, table.c.since).where(table.c.endpoint == endpoint)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
@@ -110,15 +100,8 @@ def count_on(connection: Connection, endpoint: str, release: str | None) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def due(connection: Connection, endpoint: str | None = None) -> list[Firing]:
+def due(connection: Connection) -> list[Firing]:
     """List the firings whose pipeline is to be started, the oldest first."""
     table = trigger_firings
     query = select(table.c.firing).where(table.c.status == "due").order_by(table.c.id)
-    if endpoint is not None:
-        query = query.where(table.c.endpoint == endpoint)
     return list(connection.execute(query).scalars())
-
-
-def with_status(firing: Firing, status: FiringStatus, **changes: str | None) -> Firing:
-    """Give the firing in another status."""
-    return msgspec.structs.replace(firing, status=status, **changes)
