@@ -53,3 +53,13 @@ def test_many_classes_can_be_told_apart(platform):
     result = platform.train(frame, trials=2)
     assert len(result.classes) == 60
     assert result.proof.proved
+
+
+def test_no_name_of_a_column_or_of_the_target_gets_in_the_way(platform):
+    names = ["features", "numbers", "level", "rows", "t0", "a", "b", "x", "age", "//Concat/1x"]
+    columns = {name: RNG.normal(size=ROWS) for name in names}
+    texts = {f"{name}?": RNG.choice(list("abc"), ROWS) for name in names}
+    frame = pl.DataFrame({**columns, **texts, "count": RNG.choice(["u", "v"], ROWS), "class": Y})
+    result = platform.train(frame, "class", trials=3)
+    assert result.proof.proved, result.proof.reason
+    assert [trial.failure for trial in result.trials] == [None] * 3

@@ -94,3 +94,19 @@ def test_rows_in_order_are_split_by_their_place():
     assert how == "time"
     assert splits[0].learn.max() < splits[0].judge.min()
     assert splits[0].age is not None
+
+
+def test_a_time_without_any_value_is_refused_as_that():
+    frame = table(rows=200).with_columns(at=pl.lit(None, pl.Datetime("us", "UTC")))
+    with pytest.raises(InvalidData, match="time column 'at' has no value in any row"):
+        read(frame, time="at")
+
+
+@pytest.mark.parametrize("scale", [1, 0.001])
+def test_a_time_in_plain_numbers_orders_the_rows_and_is_not_learned_from(scale):
+    frame = table(rows=200).with_columns(at=pl.int_range(200) * scale).sample(fraction=1.0, shuffle=True, seed=1)
+    found = read(frame, time="at")
+    assert "at" in found.dropped and "at" not in found.frame.columns
+    kind, (split,) = splits_of(found, 0)
+    assert kind == "time"
+    assert frame["at"].to_numpy()[split.learn].max() < frame["at"].to_numpy()[split.judge].min()

@@ -49,3 +49,21 @@ def test_a_value_that_is_not_known_is_left_out():
 def test_codes_follow_the_order_of_the_classes():
     target = read([True, False] * 50)
     assert list(target.encode(pl.Series([False, True]))) == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["rows", "class", "count"])
+def test_a_target_may_have_any_name(name):
+    assert read_target(pl.DataFrame({name: ["a", "b"] * 50}), name).classes == ["a", "b"]
+
+
+@pytest.mark.parametrize("values", [["True", "1"], ["false", "FALSE"]])
+def test_classes_that_labels_do_not_tell_apart_are_refused_by_name(values):
+    with pytest.raises(InvalidData, match=r"'y' has the classes .* spell them differently") as refused:
+        read_target(pl.DataFrame({"y": values * 50}), "y")
+    assert all(repr(value) in str(refused.value) for value in values)
+
+
+def test_the_type_of_a_target_is_refused_before_its_values_are_looked_at():
+    with pytest.raises(InvalidData, match=r"'y' has the type List") as refused:
+        read_target(pl.DataFrame({"y": [[1, 2]] * 100}), "y")
+    assert "\n" not in str(refused.value)

@@ -20,7 +20,7 @@ from mainspring.registry.signature import NULL_LONG, Field, ModelInfo, Signature
 from mainspring.training.candidates import Candidate, Fitted, Learning, Parameters, Problem, fit, score
 from mainspring.training.columns import Column, arrays, fields, strict_fields
 from mainspring.training.export import add_model
-from mainspring.training.graph import Graph, open_graph, run_graph
+from mainspring.training.graph import FEATURES, Graph, open_graph, run_graph
 from mainspring.training.model import Proof
 from mainspring.training.preparation import Preparation, add_features, features, prepare, run_preparation
 from mainspring.training.search import weights_of
@@ -139,7 +139,7 @@ def _pickled(model: Model) -> bytes:
     from mainspring.training.table_model import TableClassifier, TableRegressor
 
     graph = Graph()
-    preparation = graph.build({"features": (add_features(graph, model.prepared), "float", ["N", "F"])})
+    preparation = graph.build({FEATURES: (add_features(graph, model.prepared), "float", ["N", "F"])})
     columns, fitted = model.prepared.columns, model.fitted
     if model.classes is None:
         return pickle.dumps(TableRegressor(preparation, columns, fitted))

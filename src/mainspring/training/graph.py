@@ -18,6 +18,8 @@ ML = "ai.onnx.ml"
 _ELEMENTS = {"float": 1, "long": 7, "string": 8, "double": 11}
 
 Output = tuple[str, str, list[int | str]]
+# What only a program looks at has a name that no column is given: inputs have the names of columns.
+FEATURES = "//features"
 
 
 class Graph:

@@ -19,7 +19,7 @@ import polars as pl
 from mainspring.registry.quality import Array
 from mainspring.registry.signature import NULL_LONG
 from mainspring.training.columns import Column, arrays
-from mainspring.training.graph import ML, Graph, open_graph, run_graph
+from mainspring.training.graph import FEATURES, ML, Graph, open_graph, run_graph
 
 Style = Literal["trees", "linear"]
 
@@ -89,7 +89,7 @@ def prepare(
         return prepared
     numbers = [column for column in columns if column.kind != "categorical"]
     graph, bare = Graph(), msgspec.structs.replace(prepared, columns=numbers)
-    session = open_graph(graph.build({"numbers": (_numbers(graph, _declare(graph, bare), bare), "float", ["N", "K"])}))
+    session = open_graph(graph.build({FEATURES: (_numbers(graph, _declare(graph, bare), bare), "float", ["N", "K"])}))
     values = run_graph(session, arrays(frame, numbers))[0]
     return msgspec.structs.replace(prepared, scaling=_scaling(values))
 
@@ -115,7 +115,7 @@ def features(frame: pl.DataFrame, prepared: Preparation) -> Array:
 def run_preparation(values: dict[str, Array], prepared: Preparation) -> Array:
     """Prepare columns that are given as `columns.arrays` makes them."""
     graph = Graph()
-    session = open_graph(graph.build({"features": (add_features(graph, prepared), "float", ["N", "F"])}))
+    session = open_graph(graph.build({FEATURES: (add_features(graph, prepared), "float", ["N", "F"])}))
     return run_graph(session, values)[0]
 
 

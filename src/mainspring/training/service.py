@@ -104,7 +104,6 @@ class Training:
         """Search for a good model of *target*, fit it on all *rows*, and store it.
 
         *time* defaults to the dataset's own time column and orders the rows: candidates are judged on the latest fifth.
-        *ordered* says that the rows stand in the order of time though no column tells it.
         *ordered* says that, without a time column, the rows stand in the order of time.
         *recent* has candidates judged on blocks of that many latest rows, after something has changed.
         *start_from* are the ``parameters`` of an earlier result: they are tried first, so two or three trials are

@@ -55,14 +55,15 @@ def select_rows(frame: pl.DataFrame, rows: RowRange, time: str | None) -> pl.Dat
 
 
 def instants(series: pl.Series) -> pl.Series:
-    """Give a time column as datetimes in UTC; numbers are refused because their unit is not known."""
+    """Give a time column as datetimes in UTC; raises InvalidData for numbers, whose unit is not known, and for text."""
     if series.dtype == pl.Date:
         return series.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if series.dtype == pl.Datetime:
         naive = series.dtype.time_zone is None  # type: ignore[attr-defined]
         return series.dt.replace_time_zone("UTC") if naive else series.dt.convert_time_zone("UTC")
     raise InvalidData(
-        f"the time column {series.name!r} has the type {series.dtype}; expected dates or datetimes: import it as such"
+        f"the time column {series.name!r} has the type {series.dtype}; expected dates or datetimes: import it as "
+        "such, or name another one"
     )
 
 

@@ -84,7 +84,11 @@ def read_table(
     metric_named(chosen, found.task)
     # What stands still so far may move later: a model in time takes it, so that it is logged and can be learned then.
     constants = moments is not None
-    columns, dropped = _columns(frame, target, key, truth, len(found.classes or []), warnings, constants)
+    counted = time is not None and time != target and frame[time].dtype.is_numeric()
+    usable = frame.drop(time) if counted and time else frame
+    columns, dropped = _columns(usable, target, key, truth, len(found.classes or []), warnings, constants)
+    if counted and time:
+        dropped[time] = "the time: its values lie beyond all that was learned by the time the model is used"
     return LearningTable(
         frame=frame.select([column.name for column in columns]),
         target=found,
@@ -149,9 +153,14 @@ def _part(table: LearningTable, rows: Array) -> LearningTable:
 
 def _timed(frame: pl.DataFrame, time: str, warnings: list[str]) -> tuple[pl.DataFrame, Array]:
     known = frame[time].is_not_null()
+    if not known.any():
+        raise InvalidData(f"the time column {time!r} has no value in any row; name another one, or none", column=time)
     if not known.all():
         warnings.append(f"{int((~known).sum())} rows without a time were left out: they may be later than the others")
         frame = frame.filter(known)
+    if frame[time].dtype.is_numeric():
+        # Numbers tell the order, and not how far apart two of them are: their unit is not known.
+        return frame, frame[time].rank("dense").cast(pl.Int64).to_numpy()
     return frame, instants(frame[time]).cast(pl.Int64).to_numpy()
 
 

@@ -42,6 +42,12 @@ def read_target(frame: pl.DataFrame, name: str, task: Task | None = None) -> Tar
     series = frame[name]
     if series.null_count() == len(series):
         raise InvalidData(f"the target {name!r} has no value in any row; nothing can be learned", target=name)
+    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean)):
+        raise InvalidData(
+            f"the target {name!r} has the type {series.dtype}; expected numbers, text or booleans: import it as one of "
+            "these, or name another column",
+            target=name,
+        )
     if len(series) < MIN_ROWS:
         raise InvalidData(f"{len(series)} rows have a target; at least {MIN_ROWS} are needed", rows=len(series))
     if series.n_unique() == 1:
@@ -49,8 +55,6 @@ def read_target(frame: pl.DataFrame, name: str, task: Task | None = None) -> Tar
             f"the target {name!r} is {series[0]!r} in every row; a model needs at least two different values",
             target=name,
         )
-    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean)):
-        raise InvalidData(f"the target {name!r} has the type {series.dtype}; expected numbers, text or booleans")
     if task == "regression" and not series.dtype.is_numeric():
         raise InvalidData(f"the target {name!r} has the type {series.dtype}; a regression needs numbers", target=name)
     if task == "regression" or (task is None and series.dtype.is_numeric() and not _few_whole_numbers(series)):
@@ -89,7 +93,7 @@ def _quantity(series: pl.Series) -> Target:
 
 
 def _classes(series: pl.Series) -> Target:
-    counts = series.value_counts(name="rows").sort(series.name)
+    counts = series.alias("class").value_counts(name="rows").sort("class")
     found = len(counts)
     if found > MAX_CLASSES:
         raise InvalidData(
@@ -103,5 +107,11 @@ def _classes(series: pl.Series) -> Target:
             f"the target {series.name!r} has fewer than two classes of at least {_MIN_PER_CLASS} rows: "
             f"{dict(counts.rows()[:5])}; more rows are needed"
         )
-    values = [value if isinstance(value, str) else int(value) for value in counts[series.name].to_list()]
+    values = [value if isinstance(value, str) else int(value) for value in counts["class"].to_list()]
+    if (alike := np.flatnonzero(codes(values, values) != np.arange(found))).size:
+        pair = values[alike[0]], values[int(codes([values[alike[0]]], values)[0])]
+        raise InvalidData(
+            f"the target {series.name!r} has the classes {pair[0]!r} and {pair[1]!r}, which labels do not tell apart: "
+            "spell them differently"
+        )
     return Target(series.name, "binary" if found == 2 else "multiclass", values)
