@@ -214,25 +214,26 @@ def heavy_users_of_whom_some_always_fail(random: np.random.Generator) -> Users:
     return Users(random, random.pareto(1.1, 600) + 0.05, rates)
 
 
-def a_healthy_robot_with_a_quarter_of_the_traffic(random: np.random.Generator) -> Users:
-    return Users(random, np.array([500.0] + [1.0] * 1500), np.array([0.0] + [0.01] * 1500))
+def a_healthy_robot_with_a_third_of_the_traffic(random: np.random.Generator) -> Users:
+    return Users(random, np.array([750.0] + [1.0] * 1500), np.array([0.0] + [0.01] * 1500))
 
 
 @pytest.mark.parametrize(
     "population",
-    [few_machines, frail_users, heavy_users_of_whom_some_always_fail, a_healthy_robot_with_a_quarter_of_the_traffic],
+    [few_machines, frail_users, heavy_users_of_whom_some_always_fail, a_healthy_robot_with_a_third_of_the_traffic],
 )
 def test_users_who_fail_wherever_they_are_do_not_make_their_arm_look_harmful(
     population: Callable[[np.random.Generator], Users],
 ) -> None:
     random = np.random.default_rng(911)
-    simulations, false, naive = 120, 0, 0
+    simulations, false, naive = 200, 0, 0
     for _ in range(simulations):
         seen = list(population(random).looks(400))
         false += any(harmful(found, effect) for found, effect in seen)
         naive += any(harmful(found) for found, _ in seen)
-    assert false / simulations <= ALPHA
-    assert naive / simulations > 2 * ALPHA  # Requests taken for independent are wrong about these users.
+    allowed = ALPHA + 2.5 * math.sqrt(ALPHA * (1 - ALPHA) / simulations)
+    assert false / simulations <= allowed
+    assert naive / simulations > allowed  # Requests taken for independent are wrong about these users.
 
 
 def test_harm_to_all_users_is_found_although_they_come_again_and_again() -> None:
