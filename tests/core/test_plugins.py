@@ -1,13 +1,14 @@
 """Plug-ins are imported when asked for, and say what is missing."""
 
 import json
+import re
 import sys
 from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 
-from mainspring.core.errors import MissingExtra, NotFound
+from mainspring.core.errors import MissingExtra, NotFound, Unsupported
 from mainspring.core.plugins import Registry
 
 
@@ -16,10 +17,17 @@ def test_a_name_is_imported_only_when_it_is_loaded() -> None:
     assert registry.load("json") is json.dumps
 
 
-def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
-    registry: Registry[object] = Registry("codec", zstd="zstd_not_there:compress")
-    with pytest.raises(MissingExtra, match=r"needs zstd_not_there: pip install 'mainspring\[zstd\]'"):
-        registry.load("zstd")
+@pytest.mark.parametrize(
+    ("package", "install"),
+    [("zstd_not_there", "zstd_not_there"), ("psycopg", "'mainspring[postgres]'"), ("obstore", "'mainspring[s3]'")],
+)
+def test_a_missing_package_is_named_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, package: str, install: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    registry: Registry[object] = Registry("codec", fast=f"{package}:compress")
+    with pytest.raises(MissingExtra, match=rf"codec 'fast' needs {package}: pip install {re.escape(install)}$"):
+        registry.load("fast")
 
 
 def test_an_unknown_name_is_answered_with_those_known() -> None:
@@ -48,3 +56,13 @@ def test_an_entry_point_does_not_take_over_what_ships(tmp_path: Path, monkeypatc
     _install(tmp_path, "json = collections:OrderedDict\n", monkeypatch)
     registry: Registry[object] = Registry("codec", json="json:dumps")
     assert registry.load("json") is json.dumps
+
+
+@pytest.mark.parametrize("point", ["codec = collections:NotThere", "codec = third_party_module:thing"])
+def test_a_plug_in_that_cannot_be_imported_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    (tmp_path / "third_party_module.py").write_text("from json import gone_since\n")
+    _install(tmp_path, f"{point}\n", monkeypatch)
+    with pytest.raises(Unsupported, match=r"codec 'codec' of the package third-party 1.0 cannot be loaded: .*upgrade"):
+        Registry[object]("codec").load("codec")

@@ -5,28 +5,38 @@ Nothing else in Mainspring reads the environment.
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.urls import without_secrets
 
 _PREFIX = "MAINSPRING_"
+_CONFIG = f"{_PREFIX}CONFIG"
 _FILE = "mainspring.toml"
-_CREDENTIALS = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+SecondsOrZero = Annotated[float, Meta(ge=0)]
+Level = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. A URL left empty means the embedded default under ``home``."""
 
-    home: str = ".mainspring"
+    home: Text = ".mainspring"
     """Folder of everything that Mainspring keeps."""
-    cache: str = "~/.cache/mainspring"
+    cache: Text = "~/.cache/mainspring"
     """Folder of this user and machine where a client keeps what a control plane at a distance has not taken yet."""
     url: str = ""
     """Control plane that the command line talks to; empty: the platform in ``home``, opened in this process."""
@@ -38,35 +48,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``file:///DIR`` or ``s3://BUCKET/PREFIX``."""
     kv_url: str = ""
     """``lmdb:///DIR`` or ``redis://HOST``."""
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     """Address that the servers bind; only loopback is allowed until authentication is built."""
-    port: int = 7700
+    port: Port = 7700
     """Port of the control plane; 0 takes a free one."""
-    data_port: int = 7701
+    data_port: Port = 7701
     """Port of the data plane; 0 takes a free one."""
-    data_workers: int = 1
+    data_workers: Positive = 1
     """Processes that answer predictions, on one port."""
-    job_workers: int = 1
-    """Processes that run pipeline steps."""
-    control_threads: int = 16
+    job_workers: Count = 1
+    """Processes that run pipeline steps; 0 where others do."""
+    control_threads: Positive = 16
     """Threads that run the calls of the control plane."""
-    max_upload_bytes: int = 8 * 2**30
+    max_upload_bytes: Positive = 8 * 2**30
     """Largest object that may be uploaded."""
-    max_request_bytes: int = 16 * 2**20
+    max_request_bytes: Positive = 16 * 2**20
     """Largest body of any other request."""
-    max_waiting_rows: int = 16_384
+    max_waiting_rows: Positive = 16_384
     """Rows that may wait for a model in one data worker before requests are refused with 503."""
-    spool_max_bytes: int = 4 * 2**30
+    spool_max_bytes: Positive = 4 * 2**30
     """Size at which the spool of a data worker refuses more, until the control plane has taken some in."""
-    ingest_interval_s: float = 0.5
+    ingest_interval_s: Seconds = 0.5
     """How often the control plane takes in what the data plane wrote."""
-    policy_interval_s: float = 15.0
+    policy_interval_s: SecondsOrZero = 15.0
     """How often monitors, triggers and rollouts look at what came in; 0: only when they are asked to."""
-    lease_s: float = 10.0
+    lease_s: Seconds = 10.0
     """How long a job worker that gave no sign of life keeps its step."""
-    drain_timeout_s: float = 10.0
+    drain_timeout_s: SecondsOrZero = 10.0
     """How long a server that was told to stop finishes what it has begun."""
-    log_level: str = "info"
+    log_level: Level = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
 
 
@@ -96,52 +106,72 @@ def load_settings(
 ) -> Loaded:
     """Read the settings. Flags that are None were not given.
 
-    The file is ``mainspring.toml`` in *folder* (default: where the process runs), or what MAINSPRING_CONFIG names.
-    Raises InvalidRequest for an unknown name or a value of the wrong type, and says where it stands.
+    The file is ``mainspring.toml`` in *folder* (default: where the process runs), or what MAINSPRING_CONFIG names. A
+    ``~`` at the beginning of ``home`` is the home folder of the user.
+    Raises InvalidRequest for an unknown name or a value that cannot be, and says where it stands.
     """
     variables = os.environ if environment is None else environment
-    named = variables.get(f"{_PREFIX}CONFIG")
+    named = variables.get(_CONFIG)
     file = Path(named) if named else (folder or Path.cwd()) / _FILE
-    given = [(name, value) for name, value in (flags or {}).items() if value is not None]
-    layers = [
-        *_from_file(file, required=named is not None),
-        *_from_environment(variables),
-        *((name, value, f"flag --{name.replace('_', '-')}") for name, value in given),
-    ]
     found = {name: Setting(name, field.default, "default") for name, field in _FIELDS.items()}
-    for name, value, origin in layers:
-        found[name] = Setting(name, _checked(name, value, origin), origin)
+    for name, value, origin in [
+        *_from_file(file, required=bool(named)),
+        *_from_environment(variables),
+        *((name, value, f"flag --{name.replace('_', '-')}") for name, value in (flags or {}).items()),
+    ]:
+        if value is not None:
+            found[name] = Setting(name, _checked(name, value, origin), origin)
     settings = Settings(**{name: setting.value for name, setting in found.items()})
-    return Loaded(settings, [Setting(s.name, _hidden(s.value), s.origin) for s in found.values()])
+    return Loaded(settings, [Setting(s.name, _shown(s.value), s.origin) for s in found.values()])
 
 
 def _from_file(file: Path, *, required: bool) -> list[tuple[str, Any, str]]:
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(file.read_text("utf-8-sig"))
     except FileNotFoundError:
         if required:
-            raise InvalidRequest(f"{_PREFIX}CONFIG names {file}, which does not exist") from None
+            raise InvalidRequest(f"{_CONFIG} names {file}, which does not exist") from None
         return []
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", file=str(file)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file} is not TOML: {error}", file=str(file)) from error
-    for name in content:
-        if name not in _FIELDS:
-            raise InvalidRequest(f"{file}: unknown setting {name!r}; known: {', '.join(_FIELDS)}", setting=name)
-    return [(name, value, str(file)) for name, value in content.items()]
+    return [(_known(name, f"{file}: unknown setting"), value, str(file)) for name, value in content.items()]
 
 
 def _from_environment(variables: Mapping[str, str]) -> list[tuple[str, Any, str]]:
-    given = ((name, variables.get(f"{_PREFIX}{name.upper()}")) for name in _FIELDS)
-    return [(name, value, f"{_PREFIX}{name.upper()}") for name, value in given if value is not None]
+    given = [name for name in variables if name.startswith(_PREFIX) and name != _CONFIG]
+    return [
+        (_known(name.removeprefix(_PREFIX).lower(), f"{name} is set: unknown setting"), variables[name], name)
+        for name in given
+    ]
+
+
+def _known(name: str, problem: str) -> str:
+    if name in _FIELDS:
+        return name
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, _FIELDS, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_FIELDS)}"
+    raise InvalidRequest(f"{problem} {name!r}; {hint}", setting=name)
 
 
 def _checked(name: str, value: Any, origin: str) -> Any:
-    field = _FIELDS[name]
+    kind = _FIELDS[name].type
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
     try:
-        return msgspec.convert(value, field.type, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{origin}: setting {name!r} is {value!r}: {error}", setting=name) from None
+        if choices and isinstance(value, str):
+            value = value.lower()
+        found = msgspec.convert(value, kind, strict=False)
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ValueError("Expected a finite number")
+        # A file and a variable have no shell to do so.
+        return str(Path(found).expanduser()) if name == "home" else found
+    except (ValueError, RuntimeError) as error:
+        expected = f"expected one of {', '.join(choices)}" if choices else error
+        raise InvalidRequest(f"{origin}: setting {name!r} is {_shown(value)!r}: {expected}", setting=name) from None
 
 
-def _hidden(value: Any) -> Any:
-    return _CREDENTIALS.sub(r"\1:***@", value) if isinstance(value, str) else value
+def _shown(value: Any) -> Any:
+    return without_secrets(value) if isinstance(value, str) else value
