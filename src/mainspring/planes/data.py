@@ -37,6 +37,7 @@ from mainspring.serving.engine.hot import MAX_WAITING_ROWS, Gate
 from mainspring.serving.engine.log import PredictionLog
 from mainspring.serving.engine.table import LoadFailure, Table
 from mainspring.serving.model import decode_state
+from mainspring.storage.locations import url_of
 
 POLL_S = 0.05
 START_S = 20.0
@@ -78,7 +79,7 @@ class DataWorker:
         self.options = options
         self._spool = SpoolWriter(options.home / "spool" / options.worker, max_bytes=options.spool_max_bytes)
         self._log = PredictionLog(self._spool, asyncio.get_running_loop())
-        self._features = StoredFeatures(options.kv_url or f"lmdb://{options.home.absolute() / 'kv'}")
+        self._features = StoredFeatures(options.kv_url or url_of("lmdb", options.home.absolute() / "kv"))
         self._registry = Metrics()
         self.table = Table(self._log, self._features, Gate(options.max_waiting_rows), self._registry)
         self._gauge("mainspring_waiting_rows", "Rows that wait for a model now.", lambda: self.table.gate.waiting)

@@ -25,8 +25,9 @@ from mainspring.rollouts.evidence import ArmEvidence
 from mainspring.rollouts.service import Rollouts
 from mainspring.runtime.home_lock import home_owner
 from mainspring.storage.kv.store import KeyValueStore, open_kv
+from mainspring.storage.locations import url_of
 from mainspring.storage.objects.store import open_objects
-from mainspring.storage.sql.database import Database, open_database
+from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
 from mainspring.tracking.service import Tracking
 from mainspring.training.service import Training
@@ -49,11 +50,11 @@ class Platform(Session):
             raise Unavailable(
                 f"the home {self.home} cannot be made: {error.strerror}; choose another with --home"
             ) from error
-        self.database: Database = open_database(settings.database_url or f"sqlite:///{self.home / 'mainspring.db'}")
+        self.database: Database = open_database(settings.database_url or sqlite_url(self.home / "mainspring.db"))
         migrate(self.database)
-        self.tables = open_tables(settings.tables_url or f"file://{self.home / 'tables'}")
-        self.kv: KeyValueStore = open_kv(settings.kv_url or f"lmdb://{self.home / 'kv'}")
-        objects = open_objects(settings.objects_url or f"file://{self.home / 'objects'}")
+        self.tables = open_tables(settings.tables_url or url_of("file", self.home / "tables"))
+        self.kv: KeyValueStore = open_kv(settings.kv_url or url_of("lmdb", self.home / "kv"))
+        objects = open_objects(settings.objects_url or url_of("file", self.home / "objects"))
         self.folders = ModelFolders(objects, self.home / "models")
         super().__init__(self._services(objects), objects, self._close_stores, spool=self.home / "run-spool")
 

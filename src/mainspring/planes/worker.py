@@ -8,6 +8,7 @@ and not even that when a worker with the same id is started again.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -24,10 +25,12 @@ from mainspring.pipelines.worker import Worker, WorkerOptions
 from mainspring.planes.monitors import MonitorRounds
 from mainspring.planes.schema import migrate
 from mainspring.runtime.telemetry.logs import start_logs
-from mainspring.storage.sql.database import open_database
+from mainspring.storage.sql.database import open_database, sqlite_url
 
 if TYPE_CHECKING:
     from mainspring.client.session import Session
+
+logger = logging.getLogger(__name__)
 
 _PLATFORM = "mainspring.planes.worker:open_home"
 
@@ -38,10 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", help="folder of everything that Mainspring keeps")
     parser.add_argument("--id", "--worker", dest="id", default="1", help="name of this worker among those that live")
     given = parser.parse_args(arguments)
+    start_logs("worker")
     try:
-        run(load_settings({"home": given.home}).settings, given.id, _stopped_by_signals())
+        settings = load_settings({"home": given.home}).settings
+        start_logs("worker", level=settings.log_level)
+        run(settings, given.id, _stopped_by_signals())
     except MainspringError as error:
-        sys.stderr.write(f"error: {error}\n")
+        # As the other planes do; `mainspring up` reads the code from this line.
+        logger.error("%s", error, extra={"code": error.code})
         return 1
     return 0
 
@@ -75,9 +82,8 @@ def run(settings: Settings, id: str, stop: threading.Event) -> None:
 
     Raises SchemaTooNew and Unavailable at the start.
     """
-    start_logs("worker", level=settings.log_level)
     home = Path(settings.home).absolute()
-    database = open_database(settings.database_url or f"sqlite:///{home / 'mainspring.db'}")
+    database = open_database(settings.database_url or sqlite_url(home / "mainspring.db"))
     migrate(database)
     leases = Leases(database, lease_s=settings.lease_s)
     options = WorkerOptions(platform=_PLATFORM, home=str(home), drain_s=settings.drain_timeout_s)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.urls import without_secrets
 
 
-def scheme_of(url: str) -> str:
-    """Give the scheme of a URL, which is the name of the driver; raises InvalidRequest when there is none."""
+def scheme_of(url: str, expected: str) -> str:
+    """Give the scheme of a URL, which is the name of the driver; raises InvalidRequest, with what is *expected*."""
     scheme, colon, _ = url.partition("://")
     if not colon or not scheme:
-        raise InvalidRequest(f"{url!r} is not a store's URL: write file:///folder or s3://bucket/prefix", url=url)
+        raise InvalidRequest(f"{without_secrets(url)!r} is not a store's URL: expected {expected}")
     return scheme
+
+
+def url_of(scheme: str, folder: Path) -> str:
+    """Give the URL that `folder_of` reads as this absolute folder."""
+    return f"{scheme}://{quote(str(folder))}"
 
 
 def folder_of(url: str) -> Path:
@@ -24,6 +30,8 @@ def folder_of(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc or not parts.path.startswith("/"):
         raise InvalidRequest(f"{url!r} names no absolute folder: write {parts.scheme}:///folder", url=url)
+    if parts.query or parts.fragment:
+        raise InvalidRequest(f"{url!r} takes no options: write ? as %3F and # as %23 where the folder has one", url=url)
     return Path(unquote(parts.path))
 
 

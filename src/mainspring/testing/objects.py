@@ -16,7 +16,7 @@ from mainspring.core.errors import Corrupt, InvalidRequest, NotFound
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.objects.tree import get_tree, put_tree, tree_entries
-from mainspring.testing.capabilities import expect_what_is_lacking
+from mainspring.testing.capabilities import expect_what_is_lacking, needs
 
 Damage = Callable[[str, bytes], None]
 LARGE = bytes(range(256)) * 4096 * 20
@@ -114,6 +114,20 @@ class ObjectStoreSuite:
         with pytest.raises(Corrupt, match=digest):
             store.get_file(digest, tmp_path / "to", verify=True)
         assert not list(tmp_path.glob("*to*"))
+
+    @needs("repair")
+    def test_storing_the_same_bytes_again_repairs_damage(
+        self, store: ObjectStore, damage: Damage, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"sound")
+        digest = store.put_bytes(b"sound")
+        for wrong in (b"sOund", b"so"):
+            damage(digest, wrong)
+            assert store.put_bytes(b"sound") == digest
+            assert store.get_bytes(digest) == b"sound"
+            damage(digest, wrong)
+            assert store.put_file(tmp_path / "file") == digest
+            assert store.get_bytes(digest) == b"sound"
 
 
 class TreeSuite:

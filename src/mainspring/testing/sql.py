@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text, func, select
 
-from mainspring.core.errors import InvalidRequest
-from mainspring.storage.sql.database import Database, open_database
+from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.schema import Identity64, Instant, Packed, upsert
+from mainspring.testing.capabilities import expect_what_is_lacking
 
 _WAIT_S = 20.0
 
@@ -41,6 +41,10 @@ things = Table(
 
 class DatabaseSuite:
     """The rules of `Database`, one test each."""
+
+    @pytest.fixture(autouse=True)
+    def _lacking(self, request: pytest.FixtureRequest, database: Database) -> None:
+        expect_what_is_lacking(request, database.lacks)
 
     @pytest.fixture
     def store(self, database: Database) -> Database:
@@ -77,7 +81,7 @@ class DatabaseSuite:
     def test_what_was_committed_is_there_for_who_opens_it_next(self, store: Database) -> None:
         with store.begin() as connection:
             connection.execute(things.insert(), {"name": "a"})
-        other = open_database(store.engine.url.render_as_string(hide_password=False).replace("+psycopg", ""))
+        other = type(store).open(store.engine.url.render_as_string(hide_password=False))
         with other.read() as connection:
             assert connection.execute(select(things.c.name)).scalars().all() == ["a"]
         other.close()
@@ -133,8 +137,3 @@ class DatabaseSuite:
                 counted.result(_WAIT_S)
         with store.read() as connection:
             assert connection.execute(select(func.length(things.c.name))).scalar_one() == 20
-
-    @pytest.mark.parametrize("url", ["", "mysql://x", "sqlite://", "not a url"])
-    def test_a_url_of_another_kind_is_refused(self, url: str) -> None:
-        with pytest.raises(InvalidRequest, match="expected sqlite"):
-            open_database(url)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from obstore.store import S3Store
 
 from mainspring.core.errors import InvalidRequest, NotFound
-from mainspring.storage.locations import Bucket
+from mainspring.storage.locations import Bucket, folder_of, url_of
 from mainspring.storage.objects.store import ObjectStore, objects, open_objects
 from mainspring.testing.objects import Damage, ObjectStoreSuite, TreeSuite
 
@@ -20,7 +19,7 @@ class TestObjectStores(ObjectStoreSuite, TreeSuite):
         if request.param == "s3":
             return str(request.getfixturevalue("s3_url")).replace("/?", "/some/prefix?")
         assert request.param == "file"
-        return tmp_path_factory.mktemp("store").as_uri()
+        return url_of("file", tmp_path_factory.mktemp("store") / "some %41 #1?")
 
     @pytest.fixture
     def store(self, url: str) -> Iterator[ObjectStore]:
@@ -32,7 +31,7 @@ class TestObjectStores(ObjectStoreSuite, TreeSuite):
             name = digest.removeprefix("sha256:")
             key = f"sha256/{name[:2]}/{name[2:]}"
             if url.startswith("file:"):
-                path = Path(url.removeprefix("file://")) / key
+                path = folder_of(url) / key
                 path.chmod(0o644)
                 path.write_bytes(data)
                 return
@@ -49,7 +48,9 @@ class TestObjectStores(ObjectStoreSuite, TreeSuite):
         return damage
 
 
-@pytest.mark.parametrize("url", ["/a/folder", "file://host/folder", "s3:///no-bucket", "s3://bucket?endpoin=typo"])
+@pytest.mark.parametrize(
+    "url", ["/a/folder", "file://host/folder", "s3:///no-bucket", "s3://bucket?endpoin=typo", "file:///a?b"]
+)
 def test_a_malformed_url_is_refused_with_what_to_write(url: str) -> None:
     with pytest.raises(InvalidRequest):
         open_objects(url)

@@ -1,52 +1,45 @@
-"""The sql kit on both engines: transactions, readers, and errors that say what to do."""
+"""Every database that ships passes the suite, against the real thing; a URL that cannot be opened says why."""
 
-import sqlite3
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
-from mainspring.core.errors import Unavailable
-from mainspring.storage.sql.database import open_database
-from mainspring.testing.sql import DatabaseSuite, scratch, things
+from mainspring.core.errors import InvalidRequest, NotFound
+from mainspring.storage.sql.database import open_database, sql, sqlite_url
+from mainspring.testing.sql import DatabaseSuite
 
 
 class TestDatabases(DatabaseSuite):
-    """Both engines, as the fixture opens them."""
+    @pytest.fixture(params=sql.names())
+    def database_url(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        if request.param == "postgresql":
+            return str(request.getfixturevalue("postgresql_url"))
+        assert request.param == "sqlite"
+        return sqlite_url(tmp_path / "a %41 #1?.db")
 
 
-def test_sqlite_keeps_its_log_ahead_and_syncs_each_commit(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.read() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-    database.close()
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "not a url",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://host/x",
+        "sqlite:///x.db?mode=ro",
+        "postgresql://me:secret@host:port/name",
+        "me:secret@host",
+    ],
+)
+def test_a_malformed_url_is_refused_with_what_to_write_and_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"expected|write") as refused:
+        open_database(url)
+    assert ":secret@" not in str(refused.value)
 
 
-def test_a_full_disk_is_told_with_its_remedy(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.begin() as connection:
-        scratch.create_all(connection)
-        connection.exec_driver_sql("PRAGMA max_page_count=12")
-    with pytest.raises(Unavailable, match="the disk is full; free some space"), database.begin() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=12")
-        connection.execute(things.insert(), {"name": "x" * 10**6})
-    database.close()
-
-
-def test_a_file_that_is_locked_for_ever_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainspring.storage.sql.database._BUSY_TIMEOUT_MS", 50)
-    database = open_database(f"sqlite:///{tmp_path / 'a.db'}")
-    with database.begin() as connection:
-        scratch.create_all(connection)
-    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable, match="held its write lock"), database.begin():
-        pass
-    other.close()
-    database.close()
-
-
-def test_a_server_that_does_not_answer_is_unavailable() -> None:
-    database = open_database("postgresql://nobody@127.0.0.1:1/none")
-    with pytest.raises(Unavailable, match="does not work"), database.begin():
-        pass
+def test_an_unknown_scheme_names_those_that_are_known() -> None:
+    with pytest.raises(NotFound, match="no sql 'mysql'; known: postgresql, sqlite"):
+        open_database("mysql://me:secret@host/name")

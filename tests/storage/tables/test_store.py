@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.core.errors import InvalidRequest
+from mainspring.storage.locations import url_of
 from mainspring.storage.tables.store import TableStore, open_tables, tables
 from mainspring.testing.tables import TableStoreSuite
 
@@ -16,4 +18,10 @@ class TestTableStores(TableStoreSuite):
         if request.param == "s3":
             return open_tables(str(request.getfixturevalue("s3_url")).replace("/?", "/some/prefix?"))
         assert request.param == "file"
-        return open_tables((tmp_path / "tables").as_uri())
+        return open_tables(url_of("file", tmp_path / "some tables, 100 %"))
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a[b]", "a^b", "a|b", "a\\b", "%41"])
+def test_a_folder_whose_name_the_tables_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="delta-rs misreads"):
+        open_tables(url_of("file", tmp_path / name))

@@ -58,7 +58,7 @@ kv: Registry[type[KeyValueStore]] = Registry(
 
 def open_kv(url: str) -> KeyValueStore:
     """Open the store at ``lmdb:///folder`` or ``redis://host:port/database?prefix=...``."""
-    return kv.load(scheme_of(url)).open(url)
+    return kv.load(scheme_of(url, "lmdb:///folder or redis://host:port/database")).open(url)
 
 
 def checked(key: bytes) -> bytes:

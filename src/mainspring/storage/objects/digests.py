@@ -36,7 +36,7 @@ def require(digest: str, found: str) -> None:
     """Raise Corrupt unless the bytes that were read have the digest under which they are stored."""
     if found != digest:
         raise Corrupt(
-            f"object {digest} holds other bytes ({found}): restore it from a copy or store it again",
+            f"object {digest} holds other bytes ({found}): restore it from a copy, or delete it and store it again",
             digest=digest,
             found=found,
         )

@@ -62,4 +62,4 @@ objects: Registry[type[ObjectStore]] = Registry(
 
 def open_objects(url: str) -> ObjectStore:
     """Open the store at ``file:///folder`` or ``s3://bucket/prefix`` (options: `storage.locations.Bucket.parse`)."""
-    return objects.load(scheme_of(url)).open(url)
+    return objects.load(scheme_of(url, "file:///folder or s3://bucket/prefix")).open(url)

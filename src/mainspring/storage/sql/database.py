@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, Self
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from mainspring.core.errors import Corrupt, InvalidRequest, MissingExtra, Unavailable
+from mainspring.core.errors import MainspringError, Unavailable
+from mainspring.core.plugins import Registry
+from mainspring.core.urls import without_secrets
+from mainspring.storage.locations import scheme_of
 from mainspring.storage.sql.schema import metadata
-
-_BUSY_TIMEOUT_MS = 30_000
 
 
 class Database:
-    """One SQL database. Threads may share it; a process that forked must open its own."""
+    """One SQL database. Threads may share it; a process that forked must open its own.
+
+    A driver derives from this. Stores write their SQL for the dialects of SQLite and PostgreSQL, so what a driver opens
+    speaks one of them.
+    """
+
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """What this driver cannot do, by capability, with the reason."""
 
     def __init__(self, url: str, engine: Engine) -> None:
-        self.url = url
+        self.url = without_secrets(url)
         self.engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the database; raises InvalidRequest for a malformed URL and Unavailable where it cannot be made."""
+        raise NotImplementedError
 
     @property
     def dialect(self) -> str:
@@ -35,11 +48,10 @@ class Database:
         """Open a transaction that writes: committed (durably) at the end of the block, rolled back on an exception.
 
         On SQLite the write lock is taken at once, so do the slow work before. Raises Unavailable when the database is
-        locked for longer than 30 s, full, read-only or not to be reached.
+        locked for longer than 30 s, full, read-only or not to be reached, Corrupt when it is damaged.
         """
-        with _said_clearly(self.url), self.engine.connect() as connection:
-            if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with self._said_clearly(), self.engine.connect() as connection:
+            self._enter(connection, writes=True)
             try:
                 yield connection
             except BaseException:
@@ -50,9 +62,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads; on SQLite it sees one snapshot and never waits for writers."""
-        with _said_clearly(self.url), self.engine.connect() as connection:
-            if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+        with self._said_clearly(), self.engine.connect() as connection:
+            self._enter(connection, writes=False)
             yield connection
             connection.rollback()
 
@@ -65,86 +76,41 @@ class Database:
         """Close every connection that nobody uses."""
         self.engine.dispose()
 
+    def _enter(self, connection: Connection, *, writes: bool) -> None:
+        """Begin the transaction, where the driver of the database does not do so by itself."""
+
+    def _understood(self, error: DBAPIError) -> MainspringError | None:
+        """Give what an error of the database means to the caller; None: it is a mistake in what was asked of it."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _said_clearly(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if (understood := self._understood(error)) is None:
+                raise
+            raise understood from error
+        except PoolTimeout as error:
+            raise Unavailable(
+                f"every connection to the database {self.url} is in use: try again, or ask for less at a time",
+                url=self.url,
+            ) from error
+
+
+sql: Registry[type[Database]] = Registry(
+    "sql",
+    sqlite="mainspring.storage.sql.drivers.sqlite:SqliteDatabase",
+    postgresql="mainspring.storage.sql.drivers.postgresql:PostgresqlDatabase",
+)
+
 
 def open_database(url: str) -> Database:
-    """Open ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``.
-
-    Raises InvalidRequest for another URL, MissingExtra when the PostgreSQL driver is not installed, and Unavailable
-    when the folder of an SQLite file cannot be made or written.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise InvalidRequest(f"{url!r} is not a database URL: expected sqlite:///FILE or postgresql://...") from None
-    backend = parsed.get_backend_name()
-    if backend == "sqlite" and parsed.database:
-        return Database(url, _open_sqlite(parsed.database))
-    if backend == "postgresql":
-        return Database(parsed.render_as_string(hide_password=True), _open_postgresql(url))
-    raise InvalidRequest(f"{url!r}: expected sqlite:///FILE or postgresql://...", url=url)
+    """Open ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``."""
+    scheme = scheme_of(url, "sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return sql.load(scheme.partition("+")[0]).open(url)
 
 
-def _open_sqlite(file: str) -> Engine:
-    try:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"cannot make the folder of the database {file}: {error.strerror}") from error
-    engine = create_engine(
-        f"sqlite:///{file}",
-        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-        pool_size=16,
-        max_overflow=64,
-        pool_timeout=60,
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-    # The driver's own implicit transactions begin too late (at the first write), which turns a reader that writes
-    # into SQLITE_BUSY; Database says BEGIN itself.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL syncs the log at each commit: what was acknowledged survives a power cut, not only kill -9.
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _open_postgresql(url: str) -> Engine:
-    try:
-        import psycopg  # noqa: F401
-    except ModuleNotFoundError:
-        raise MissingExtra("PostgreSQL needs psycopg: pip install 'mainspring[postgres]'") from None
-    parsed = make_url(url).set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_size=10, max_overflow=30, pool_pre_ping=True)
-
-
-@contextmanager
-def _said_clearly(url: str) -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        raise Unavailable(f"the database {url} does not work: {_reason(error)}", url=url) from error
-    except DatabaseError as error:
-        # The bare class is SQLite's word for a file that is damaged or none of its own.
-        if type(error.orig) is not sqlite3.DatabaseError:
-            raise
-        raise Corrupt(f"the database {url} is damaged: {error.orig}; restore it from a backup", url=url) from error
-
-
-def _reason(error: DBAPIError) -> str:
-    text = str(error.orig).strip().partition("\n")[0]
-    remedies = {
-        "readonly database": "its file or folder is read-only; give this user the right to write",
-        "disk is full": "the disk is full; free some space",
-        "database is locked": "another process held its write lock for too long; try again",
-        "unable to open database file": "its file cannot be opened; check that the folder exists and is writable",
-    }
-    for mark, remedy in remedies.items():
-        if mark in text:
-            return f"{text}: {remedy}"
-    return text
+def sqlite_url(file: Path) -> str:
+    """Give the URL of an SQLite database in this file."""
+    return f"sqlite:///{quote(str(file))}"

@@ -103,4 +103,4 @@ tables: Registry[type[TableStore]] = Registry(
 
 def open_tables(url: str) -> TableStore:
     """Open the store at ``file:///folder`` or ``s3://bucket/prefix`` (options: `storage.locations.Bucket.parse`)."""
-    return tables.load(scheme_of(url)).open(url)
+    return tables.load(scheme_of(url, "file:///folder or s3://bucket/prefix")).open(url)

@@ -52,16 +52,6 @@ def test_what_a_killed_writer_left_is_removed_a_day_later_and_not_before(tmp_pat
     assert not old.exists()
 
 
-def test_storing_the_bytes_again_repairs_an_object_that_was_cut_off(tmp_path: Path) -> None:
-    store = LocalObjects(tmp_path)
-    digest = store.put_bytes(b"whole")
-    [place] = [path for path in (tmp_path / "sha256").rglob("*") if path.is_file()]
-    place.chmod(0o644)
-    place.write_bytes(b"who")
-    assert store.put_bytes(b"whole") == digest
-    assert store.get_bytes(digest, verify=True) == b"whole"
-
-
 def test_a_folder_that_cannot_be_written_is_unavailable_and_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file stands where the folder should be")
     with pytest.raises(Unavailable, match="taken"):

@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from mainspring.core.errors import InvalidRequest, Unavailable
+from mainspring.core.urls import without_secrets
 from mainspring.storage.kv.store import checked
 
 SCAN_COUNT = 1000
@@ -40,7 +41,15 @@ class RedisStore:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
         prefix = options.pop("prefix", "").encode()
-        return cls(urlunsplit(parts._replace(query=urlencode(options))), prefix)
+        try:
+            # redis-py takes a name for database 0, and finds an option that it does not know at the first call.
+            int(parts.path.strip("/") or 0)
+            store = cls(urlunsplit(parts._replace(query=urlencode(options))), prefix)
+            store._redis.connection_pool.make_connection()
+        except (TypeError, ValueError) as error:
+            form = "expected redis://USER:PASSWORD@HOST:PORT/NUMBER?prefix=..."
+            raise InvalidRequest(f"{without_secrets(url)!r} cannot be opened: {error}; {form}") from None
+        return store
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value."""

@@ -12,7 +12,7 @@ from typing import BinaryIO, ClassVar, Self
 
 from mainspring.core.errors import NotFound
 from mainspring.storage.locations import folder_of
-from mainspring.storage.objects.digests import HashingReader, digest_of, hexadecimal, require
+from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, temporary, writing
 
 ABANDONED_AFTER_S = 86_400.0
@@ -39,7 +39,7 @@ class LocalObjects:
     def put_bytes(self, data: bytes) -> str:
         """Store the bytes and give their digest."""
         digest = digest_of(data)
-        if not self._has(digest, len(data)):
+        if not self._has(digest):
             self._store([data], digest)
         return digest
 
@@ -100,21 +100,20 @@ class LocalObjects:
         name = hexadecimal(digest)
         return self._objects / name[:2] / name[2:]
 
-    def _has(self, digest: str, size: int) -> bool:
-        # A file of another size was damaged after it was stored: storing the same bytes again repairs it.
+    def _has(self, digest: str) -> bool:
+        # Read, not only looked for: storing the same bytes again repairs what was damaged meanwhile.
         try:
-            return self._path(digest).stat().st_size == size
-        except FileNotFoundError:
+            return digest_of_file(self._path(digest)) == digest
+        except OSError:
             return False
 
     def _store(self, chunks: Iterable[bytes], digest: str | None) -> str:
         with writing(self._objects):
             with temporary(self._incoming) as (incoming, file):
                 file.writelines(chunks)
-                size = file.tell()
                 digest = chunks.digest if isinstance(chunks, HashingReader) else digest
                 assert digest is not None
-                if self._has(digest, size):
+                if self._has(digest):
                     return digest
                 file.flush()
                 os.fsync(file.fileno())

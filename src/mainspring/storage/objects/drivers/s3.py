@@ -24,7 +24,9 @@ SPOOLED_BYTES = 8 << 20
 class S3Objects:
     """A prefix in a bucket; keys as in the local folder: ``sha256/ab/cdef...``."""
 
-    lacks: ClassVar[Mapping[str, str]] = {}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "repair": "to read back what is there already would cost as much as to store it again",
+    }
 
     def __init__(self, bucket: Bucket) -> None:
         self._place = f"s3://{bucket.name}/{bucket.prefix}"

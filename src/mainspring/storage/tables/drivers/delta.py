@@ -26,6 +26,7 @@ from mainspring.storage.tables.frames import fitting, new_table, storable
 from mainspring.storage.tables.store import Commit, Transaction
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MISREAD = re.compile(r"[#?^|\\\[\]]|%[0-9A-Fa-f]{2}")
 _ATTEMPTS = 30
 # Old versions are the truth of training runs: only `vacuum` may end them, not the cleaning of old log entries.
 _CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
@@ -35,6 +36,7 @@ class DeltaTables:
     """What the folder and the bucket share: only where the tables are differs."""
 
     lacks: ClassVar[Mapping[str, str]] = {}
+    _opened: ClassVar[type[DeltaTable]] = DeltaTable
 
     def __init__(self, root: str, options: dict[str, str]) -> None:
         self._root = root.rstrip("/")
@@ -167,7 +169,7 @@ class DeltaTables:
     def _find(self, name: str) -> DeltaTable | None:
         try:
             with understanding(name):
-                return DeltaTable(self.place(name), storage_options=self._options)
+                return self._opened(self.place(name), storage_options=self._options)
         except NotFound:
             return None
 
@@ -194,13 +196,26 @@ class DeltaTables:
         """Make a version durable; object storage has done so before it answers."""
 
 
+class _LocalTable(DeltaTable):
+    def file_uris(self, *filters: Any, **more: Any) -> list[str]:
+        # delta-rs gives paths in which a blank is %20, and Polars opens them as they are.
+        return [unquote(uri) for uri in super().file_uris(*filters, **more)]
+
+
 class DeltaFolder(DeltaTables):
     """Tables in a local folder."""
+
+    _opened = _LocalTable
 
     @classmethod
     def open(cls, url: str) -> Self:
         """Open the store at ``file:///folder``; the folder is made with the first table."""
-        return cls(str(folder_of(url)), {})
+        folder = str(folder_of(url))
+        if misread := _MISREAD.search(folder):
+            raise InvalidRequest(
+                f"tables cannot be kept in {folder}: delta-rs misreads {misread[0]!r} in a path", url=url
+            )
+        return cls(folder, {})
 
     def delete(self, name: str) -> None:
         """Remove the table with all its versions."""

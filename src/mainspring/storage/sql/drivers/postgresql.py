@@ -1,0 +1,37 @@
+"""Records in a PostgreSQL database, or in a server that speaks its protocol and its SQL."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import psycopg.errors
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from mainspring.core.errors import InvalidRequest, MainspringError, Unavailable
+from mainspring.core.urls import without_secrets
+from mainspring.storage.sql.database import Database
+
+
+class PostgresqlDatabase(Database):
+    """A database of a PostgreSQL server."""
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open ``postgresql://user:password@host:port/name?option=...``; the first transaction connects."""
+        try:
+            parsed = make_url(url).set(drivername="postgresql+psycopg")
+        except (ArgumentError, ValueError):
+            raise InvalidRequest(
+                f"{without_secrets(url)!r} is not a database URL: expected postgresql://USER@HOST:PORT/NAME"
+            ) from None
+        return cls(url, create_engine(parsed, pool_size=10, max_overflow=30, pool_pre_ping=True))
+
+    def _understood(self, error: DBAPIError) -> MainspringError | None:
+        said = str(error.orig).strip().partition("\n")[0]
+        if isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction):
+            said += ": the server takes no writes, as a standby does; give the URL of the primary"
+        elif not isinstance(error, OperationalError | InterfaceError):
+            return None
+        return Unavailable(f"the database {self.url} does not work: {said}", url=self.url)

@@ -1,0 +1,78 @@
+"""Records in one file of this machine: SQLite, with its log written ahead, one writer and any number of readers."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mainspring.core.errors import Corrupt, InvalidRequest, MainspringError, Unavailable
+from mainspring.storage.sql.database import Database
+
+BUSY_TIMEOUT_MS = 30_000
+_REMEDIES = {
+    "readonly database": "its file or folder is read-only; give this user the right to write",
+    "disk is full": "the disk is full; free some space",
+    "database is locked": "another process held its write lock for too long; try again",
+    "unable to open database file": "its file cannot be opened; check that the folder exists and is writable",
+}
+
+
+class SqliteDatabase(Database):
+    """An SQLite file."""
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open, or make, the file of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+        _, slashes, rest = url.partition(":///")
+        file = unquote(rest)
+        if not slashes or not file or file == ":memory:":
+            raise InvalidRequest(f"{url!r} names no file: expected sqlite:///FILE", url=url)
+        if "?" in rest:
+            raise InvalidRequest(f"{url!r} takes no options: write ? as %3F where the file has one", url=url)
+        try:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot make the folder of the database {file}: {error.strerror}") from error
+        engine = create_engine(
+            URL.create("sqlite", database=file),
+            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+            pool_size=16,
+            max_overflow=64,
+            pool_timeout=60,
+        )
+        event.listen(engine, "connect", _prepare)
+        return cls(url, engine)
+
+    def _enter(self, connection: Connection, *, writes: bool) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def _understood(self, error: DBAPIError) -> MainspringError | None:
+        if isinstance(error, OperationalError):
+            said = str(error.orig).strip().partition("\n")[0]
+            remedies = [f"{said}: {remedy}" for mark, remedy in _REMEDIES.items() if mark in said]
+            return Unavailable(f"the database {self.url} does not work: {(remedies or [said])[0]}", url=self.url)
+        # The bare class is SQLite's word for a file that is damaged or none of its own.
+        if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
+            return Corrupt(f"the database {self.url} is damaged: {error.orig}; restore it from a backup", url=self.url)
+        return None
+
+
+def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+    # The driver's own implicit transactions begin too late (at the first write), which turns a reader that writes
+    # into SQLITE_BUSY; Database says BEGIN itself.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL syncs the log at each commit: what was acknowledged survives a power cut, not only kill -9.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()

@@ -1,0 +1,61 @@
+"""What only SQLite can get wrong: durability, locks, disks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mainspring.core.errors import Corrupt, Unavailable
+from mainspring.storage.sql.database import Database, open_database, sqlite_url
+from mainspring.testing.sql import scratch, things
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(sqlite_url(tmp_path / "a.db"))
+    with opened.begin() as connection:
+        scratch.create_all(connection)
+    yield opened
+    opened.close()
+
+
+def test_the_log_is_kept_ahead_and_each_commit_synced(database: Database) -> None:
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+
+
+def test_a_full_disk_is_told_with_its_remedy(database: Database) -> None:
+    with pytest.raises(Unavailable, match="the disk is full; free some space"), database.begin() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=12")
+        connection.execute(things.insert(), {"name": "x" * 10**6})
+
+
+def test_a_file_that_is_locked_for_ever_is_told(database: Database, tmp_path: Path) -> None:
+    with database.read() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=50")
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="held its write lock"), database.begin():
+        pass
+    other.close()
+
+
+def test_a_file_of_another_kind_is_damaged_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_bytes(b"somebody's letters" * 100)
+    database = open_database(sqlite_url(tmp_path / "a.db"))
+    with pytest.raises(Corrupt, match="restore it from a backup"), database.begin():
+        pass
+    assert (tmp_path / "a.db").read_bytes() == b"somebody's letters" * 100
+
+
+def test_more_callers_than_connections_are_told_to_come_again(database: Database) -> None:
+    database.engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+    held = [database.engine.connect() for _ in range(80)]
+    with pytest.raises(Unavailable, match=r"every connection to .* is in use"), database.read():
+        pass
+    for connection in held:
+        connection.close()
