@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from mainspring.core.errors import BY_CODE
 from mainspring.pipelines.context import StepContext
 from mainspring.pipelines.model import Pipeline, Step
 from mainspring.pipelines.service import Pipelines
@@ -118,5 +120,8 @@ def test_a_worker_that_cannot_start_says_why_on_one_line(tmp_path: Path) -> None
     variables = {**os.environ, "MAINSPRING_DATABASE_URL": "mysql://somewhere/x"}
     failed = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=ROOT)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: ")
-    assert len(failed.stderr.splitlines()) == 1
+    (line,) = failed.stderr.splitlines()
+    told = msgspec.json.decode(line)
+    assert (told["plane"], told["level"]) == ("worker", "error")
+    assert told["code"] in BY_CODE
+    assert "mysql" in told["event"]

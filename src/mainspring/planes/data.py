@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from mainspring.core.errors import MainspringError
+from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.planes.data_features import StoredFeatures
 from mainspring.protocols.invocations.server import Invocations
 from mainspring.protocols.oip.server import OpenInference
@@ -199,7 +199,8 @@ def main(arguments: list[str]) -> int:
     try:
         uvloop.run(run(options))
     except (MainspringError, OSError) as failed:
-        print(f"the data worker cannot run: {failed}", file=sys.stderr)
+        code = failed.code if isinstance(failed, MainspringError) else Unavailable.code
+        log.error("the data worker cannot run: %s", failed, extra={"code": code})
         return 1
     return 0
 
