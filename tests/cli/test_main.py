@@ -118,6 +118,15 @@ def test_commands_that_messages_advise_exist() -> None:
         (["run", "get", "run:nope"], 3, "nope"),
         (["job", "get", "nope"], 3, "nope"),
         (["status", "--url", "http://127.0.0.1:9"], 6, "no control plane answers"),
+        *(
+            (["status", "--url", url], 2, "http://HOST:PORT")
+            for url in ("here", "http://", "ftp://x", "http://x:99999")
+        ),
+        (["up", "--port", "70000"], 2, "port"),
+        (["up", "--data-port", "-5"], 2, "data_port"),
+        (["up", "--workers", "0"], 2, "data_workers"),
+        (["down", "--timeout", "soon"], 2, "not a valid float"),
+        (["loop", "run"], 2, "Missing option '--data'"),
         (["--home", "x", "status"], 2, "after the command"),
         (["config", "--home"], 2, "requires an argument"),
     ],
@@ -128,6 +137,13 @@ def test_wrong_input_is_one_line_and_an_exit_code(cli: Cli, arguments: list[str]
     assert says in done.err
     assert re.fullmatch(r"error: .+\n", done.err)
     assert done.out == ""
+
+
+@pytest.mark.parametrize("noun", ["loop", "dataset", "model"])
+def test_a_noun_without_a_verb_lists_the_verbs(cli: Cli, noun: str) -> None:
+    done = cli(noun)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == cli(noun, "--help").out
 
 
 @pytest.mark.parametrize("arguments", [["depoly", "--json"], ["dataset", "get", "trips", "--json"]])

@@ -106,6 +106,10 @@ def run(arguments: list[str]) -> int:
     try:
         code = cli.main(arguments, prog_name="mainspring", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as bare:
+        # Who names a noun without a verb looks for the verbs.
+        bare.show()
+        return 2
     except click.ClickException as wrong:
         error: MainspringError = InvalidRequest(_usage(wrong))
     except MainspringError as failed:

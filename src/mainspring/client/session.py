@@ -21,6 +21,7 @@ from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.events import Edge
 from mainspring.core.refs import Ref
 from mainspring.core.settings import Settings
+from mainspring.core.urls import without_secrets
 from mainspring.lineage.model import Direction, Trace
 from mainspring.storage.objects.tree import put_tree
 
@@ -198,8 +199,13 @@ class Session:
 
 
 def connect(url: str, cache: str = Settings().cache) -> Session:
-    """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``; *cache* as in the settings."""
+    """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``; *cache* as in the settings.
+
+    Raises InvalidRequest for what is no URL of HTTP; whether somebody answers there, the first call tells.
+    """
     from importlib import import_module
+
+    _check_url(url)
 
     headers = {"content-type": "application/json"}
     http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(600.0, connect=5.0))
@@ -208,6 +214,16 @@ def connect(url: str, cache: str = Settings().cache) -> Session:
         module, attribute = place.split(":")
         services[name] = remote(getattr(import_module(module), attribute), http)
     return Session(services, RemoteObjects(http), http.close, spool=_spool_of(url, cache))
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    except ValueError:  # A port that is no number, or too large.
+        pass
+    raise InvalidRequest(f"{without_secrets(url)!r} is not the URL of a control plane; expected http://HOST:PORT")
 
 
 def _spool_of(url: str, cache: str) -> Path:
