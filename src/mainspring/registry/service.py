@@ -7,21 +7,20 @@ from mainspring.core.errors import AlreadyExists, GateRefused, InvalidRequest, N
 from mainspring.core.ids import new_id
 from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_alias, check_name, ref
-from mainspring.registry import gates, store
+from mainspring.registry import gates, store, transitions
 from mainspring.registry.answers import in_classes_of
 from mainspring.registry.events import (
     AliasMoved,
     GatesEvaluated,
-    ModelPromoted,
     ModelRegistered,
     PromotionRefused,
-    StageChanged,
 )
 from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
 from mainspring.registry.gates import Scorer
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, Stage, StageChange
 from mainspring.registry.signature import Task
+from mainspring.registry.transitions import alias_ref
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
@@ -179,7 +178,7 @@ class Registry:
         """Bring a version to a stage; being there already changes nothing. Raises NotFound."""
         with self.database.begin() as connection:
             found = store.require_version(connection, name, version)
-            self._to_stage(connection, found, stage, reason)
+            transitions.to_stage(connection, found, stage, reason, self.clock.now())
             return store.require_version(connection, name, version)
 
     @operation("GET /models/{name}/versions/{version}/stages")
@@ -196,7 +195,7 @@ class Registry:
         with self.database.begin() as connection:
             store.lock_model(connection, name)
             found = store.require_version(connection, name, version)
-            self._point(connection, found, alias, reason)
+            transitions.point(connection, found, alias, reason, self.clock.now())
             return store.require_model(connection, name)
 
     @operation("DELETE /models/{name}/aliases/{alias}")
@@ -207,7 +206,7 @@ class Registry:
             previous = _pointed(store.require_model(connection, name), alias)
             store.move_alias(connection, name, alias, None, previous, self.clock.now(), reason)
             before = ref("model", name, previous)
-            emit(connection, AliasMoved(alias=_alias_ref(name, alias), model=None, previous=before, reason=reason))
+            emit(connection, AliasMoved(alias=alias_ref(name, alias), model=None, previous=before, reason=reason))
             return store.require_model(connection, name)
 
     @operation("GET /models/{name}/aliases/{alias}/moves")
@@ -305,13 +304,14 @@ class Registry:
             if failed and not force:
                 refusal = PromotionRefused(
                     model=found.ref,
-                    alias=_alias_ref(name, alias),
+                    alias=alias_ref(name, alias),
                     report=None if used is None else used.ref,
                     failed=list(failed.values()),
                 )
                 emit(connection, refusal)
             else:
-                self._promote(connection, found, alias, previous, used, force if failed else None)
+                forced = force if failed else None
+                transitions.promote(connection, found, alias, previous, used, forced, self.clock.now())
                 return store.require_version(connection, name, version)
         # Raised outside of the transaction, which keeps the refusal in the audit log.
         raise GateRefused(
@@ -322,45 +322,6 @@ class Registry:
         )
 
     # Steps
-
-    def _promote(
-        self,
-        connection: store.Connection,
-        version: ModelVersion,
-        alias: str,
-        previous: int | None,
-        report: GateReport | None,
-        forced: str | None,
-    ) -> None:
-        reason = f"forced: {forced}" if forced else f"passed {report.ref}" if report else ""
-        if previous is not None:
-            before = store.require_version(connection, version.name, previous)
-            self._to_stage(connection, before, "archived", f"{version.ref} took its place as {alias}")
-        self._to_stage(connection, version, "production", reason)
-        store.move_alias(connection, version.name, alias, version.version, previous, self.clock.now(), reason)
-        event = ModelPromoted(
-            model=version.ref,
-            alias=_alias_ref(version.name, alias),
-            previous=None if previous is None else ref("model", version.name, previous),
-            report=None if report is None else report.ref,
-            forced=forced,
-        )
-        emit(connection, event)
-
-    def _to_stage(self, connection: store.Connection, version: ModelVersion, stage: Stage, reason: str) -> None:
-        if version.stage == stage:
-            return
-        store.add_stage(connection, version, stage, self.clock.now(), reason)
-        emit(connection, StageChanged(model=version.ref, stage=stage, previous=version.stage, reason=reason))
-
-    def _point(self, connection: store.Connection, version: ModelVersion, alias: str, reason: str) -> None:
-        previous = store.require_model(connection, version.name).aliases.get(alias)
-        if previous == version.version:
-            return
-        store.move_alias(connection, version.name, alias, version.version, previous, self.clock.now(), reason)
-        before = None if previous is None else ref("model", version.name, previous)
-        alias_ref = _alias_ref(version.name, alias)
-        emit(connection, AliasMoved(alias=alias_ref, model=version.ref, previous=before, reason=reason))
 
     def _opponents(self, name: str, version: int, alias: str) -> tuple[ModelVersion, ModelVersion | None]:
         with self.database.read() as connection:
@@ -417,10 +378,6 @@ def _evaluated(report: GateReport) -> GatesEvaluated:
         passed=report.passed,
         failed=[check.name for check in report.failed],
     )
-
-
-def _alias_ref(name: str, alias: str) -> str:
-    return str(Ref("model", name, alias=alias))
 
 
 def _bounded(limit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -190,3 +191,11 @@ class SourceCode(msgspec.Struct, frozen=True):
     diff: bytes = b""
     untracked: list[UntrackedFile] = []
     left_out: list[str] = []
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Give what differs from the commit as artifacts, each a path below ``code/`` and its bytes."""
+        if self.diff:
+            yield "code/diff.patch", self.diff
+        yield from ((f"code/untracked/{file.path}", file.data) for file in self.untracked)
+        if self.left_out:
+            yield "code/left_out.txt", "\n".join(self.left_out).encode()

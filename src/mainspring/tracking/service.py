@@ -16,8 +16,8 @@ from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
-from mainspring.tracking import paging, store
-from mainspring.tracking.artifacts import check_path, parents
+from mainspring.tracking import store
+from mainspring.tracking.artifacts import check_path
 from mainspring.tracking.events import (
     ExperimentCreated,
     RunCodeRecorded,
@@ -44,9 +44,9 @@ from mainspring.tracking.model import (
     RunPart,
     SourceCode,
     microseconds,
-    portable,
     run_ref,
 )
+from mainspring.tracking.paging import bounded
 from mainspring.tracking.search import store as search_store
 from mainspring.tracking.search.filters import parse_filter, parse_order
 
@@ -85,7 +85,7 @@ class Tracking:
         *after* is the name that the last page ended with.
         """
         with self.database.read() as connection:
-            return store.find_experiments(connection, after=after, limit=_bounded(limit))
+            return store.find_experiments(connection, after=after, limit=bounded(limit))
 
     @operation("GET /experiments/{name}")
     def get_experiment(self, name: str) -> Experiment:
@@ -180,7 +180,7 @@ class Tracking:
         order = [parse_order(text) for text in order_by or []]
         with self.database.read() as connection:
             found, next_page = search_store.find_runs(
-                connection, experiments or [], condition, order, limit=_bounded(limit), page=page
+                connection, experiments or [], condition, order, limit=bounded(limit), page=page
             )
             return RunPage(
                 search_store.details_of(connection, found, _PARTS if include is None else include), next_page
@@ -281,15 +281,10 @@ class Tracking:
 
         There are none when it was never logged. Raises NotFound for an unknown run.
         """
-        after = None if page is None else paging.decode(page, tuple[int, int, int])
+        wanted = bounded(limit, MAX_HISTORY)
         with self.database.read() as connection:
             store.require_run(connection, run)
-            wanted = _bounded(limit, MAX_HISTORY)
-            rows = metric_store.history_of(connection, run, key, after=after, limit=wanted + 1)
-        more = paging.encode(rows[wanted - 1]) if len(rows) > wanted else None
-        kept = [metric_store.Point(*row) for row in rows[:wanted]]
-        values = [portable(metric_store.from_sortable(point.value)) for point in kept]
-        return History(key, [p.step for p in kept], [p.at_us for p in kept], values, more)
+            return metric_store.read_history(connection, run, key, wanted, page)
 
     # What a run reads and leaves behind
 
@@ -321,10 +316,7 @@ class Tracking:
             raise NotFound(f"no object {digest}: upload it first", digest=digest)
         artifact = Artifact(path, digest, self.objects.size(digest))
         with store.writing(self.database, run) as connection:
-            above = next((p for p in parents(path) if store.find_artifact(connection, run, p)), None)
-            below = store.find_artifacts(connection, run, under=path, after="", limit=1)
-            if above or below:
-                raise Conflict(f"{path!r} and {above or below[0].path!r} cannot both be files", path=path, run=run)
+            store.check_place(connection, run, path)
             store.set_artifact(connection, run, artifact)
         return artifact
 
@@ -352,7 +344,7 @@ class Tracking:
         """
         with self.database.read() as connection:
             store.require_run(connection, run)
-            return store.find_artifacts(connection, run, under=under.strip("/"), after=after, limit=_bounded(limit))
+            return store.find_artifacts(connection, run, under=under.strip("/"), after=after, limit=bounded(limit))
 
     @operation("GET /runs/{run}/artifacts/{path:path}")
     def get_artifact(self, run: str, path: str) -> Artifact:
@@ -395,10 +387,7 @@ class Tracking:
         """
         with self.database.read() as connection:
             store.require_run(connection, run)
-            found = store.find_environment(connection, run)
-        if found is None:
-            raise NotFound(f"run {run} did not record its environment", run=run)
-        return found
+            return store.require_environment(connection, run)
 
     @operation("PUT /runs/{run}/code")
     def record_code(self, run: str, code: SourceCode) -> Run:
@@ -406,20 +395,10 @@ class Tracking:
 
         The diff and untracked files become artifacts below ``code/``.
         """
-        if code.diff:
-            self.put_artifact(run, "code/diff.patch", code.diff)
-        for file in code.untracked:
-            self.put_artifact(run, f"code/untracked/{file.path}", file.data)
-        if code.left_out:
-            self.put_artifact(run, "code/left_out.txt", "\n".join(code.left_out).encode())
+        for path, data in code.files():
+            self.put_artifact(run, path, data)
         with store.writing(self.database, run) as connection:
             store.set_code(connection, run, code.commit, code.branch, code.dirty)
             if code.commit is not None:
                 emit(connection, RunCodeRecorded(run=run_ref(run), commit=code.commit, dirty=code.dirty))
             return store.require_run(connection, run)
-
-
-def _bounded(limit: int, most: int = MAX_PAGE) -> int:
-    if not 1 <= limit <= most:
-        raise InvalidRequest(f"limit is {limit}, expected 1 to {most}", limit=limit)
-    return limit

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mainspring.core.errors import Conflict, NotFound
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.schema import Instant, Packed, metadata, upsert
+from mainspring.tracking.artifacts import parents
 from mainspring.tracking.model import Artifact, DatasetInput, Environment, Experiment, Run, RunStatus
 
 experiments = Table(
@@ -241,10 +242,12 @@ def set_environment(connection: Connection, run: str, digest: str, environment: 
     connection.execute(update(runs).where(runs.c.id == run).values(environment=digest))
 
 
-def find_environment(connection: Connection, run: str) -> Environment | None:
-    """Find where a run happened."""
+def require_environment(connection: Connection, run: str) -> Environment:
+    """Find where a run happened; raises NotFound when nobody noted it."""
     query = select(environments.c.body).join(runs, runs.c.environment == environments.c.digest)
     found: Environment | None = connection.execute(query.where(runs.c.id == run)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"run {run} did not record its environment", run=run)
     return found
 
 
@@ -336,3 +339,11 @@ def find_artifacts(connection: Connection, run: str, *, under: str, after: str, 
     if under:  # LIKE would ignore case on SQLite, and a range of paths depends on PostgreSQL's collation.
         query = query.where(func.substr(path, 1, len(under) + 1) == f"{under}/")
     return [Artifact(*row) for row in connection.execute(query.order_by(path).limit(limit))]
+
+
+def check_place(connection: Connection, run: str, path: str) -> None:
+    """Raise Conflict when *path* would be a file and a folder of the run at once."""
+    above = next((folder for folder in parents(path) if find_artifact(connection, run, folder)), None)
+    below = find_artifacts(connection, run, under=path, after="", limit=1)
+    if above or below:
+        raise Conflict(f"{path!r} and {above or below[0].path!r} cannot both be files", path=path, run=run)

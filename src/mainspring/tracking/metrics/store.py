@@ -30,7 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.storage.sql.schema import Identity64, metadata, upsert
-from mainspring.tracking.model import Metric, portable
+from mainspring.tracking import paging
+from mainspring.tracking.model import History, Metric, portable
 
 NAN = 2**63 - 1
 """What SortableDouble stores for NaN: greater than everything else."""
@@ -150,13 +151,22 @@ def latest_of(connection: Connection, runs: Iterable[str]) -> dict[str, dict[str
     return found
 
 
-def history_of(
+def read_history(connection: Connection, run: str, key: str, limit: int, page: str | None) -> History:
+    """Give up to *limit* points in the order of step, time and value, from *page* on; it names the next page."""
+    after = None if page is None else paging.decode(page, tuple[int, int, int])
+    rows = _points_of(connection, run, key, after=after, limit=limit + 1)
+    more = paging.encode(rows[limit - 1]) if len(rows) > limit else None
+    kept = rows[:limit]
+    values = [portable(from_sortable(point.value)) for point in kept]
+    return History(key, [point.step for point in kept], [point.at_us for point in kept], values, more)
+
+
+def _points_of(
     connection: Connection, run: str, key: str, *, after: tuple[int, int, int] | None, limit: int
-) -> list[tuple[int, int, int]]:
-    """Read points of a metric, each as (step, at_us, sortable value), in that order, after one that was read before."""
+) -> list[Point]:
     number = select(series.c.id).where(series.c.run == run, series.c.key == key).scalar_subquery()
     columns = points.c.step, points.c.at_us, type_coerce(points.c.value, BigInteger)
     query = select(*columns).where(points.c.series == number).order_by(*columns).limit(limit)
     if after is not None:
         query = query.where(tuple_(*columns) > tuple_(*map(literal, after)))
-    return [(step, at_us, value) for step, at_us, value in connection.execute(query)]
+    return [Point(*row) for row in connection.execute(query)]
