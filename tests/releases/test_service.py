@@ -391,6 +391,84 @@ def test_a_state_is_published_again_with_its_folders(
     assert shelf.stages == {"model:churn@1": "production"}
 
 
+def test_a_rollback_to_files_that_are_gone_changes_nothing(
+    releases: Releases, wire: Wire, shelf: Shelf, tmp_path: Path
+) -> None:
+    releases.deploy("churn", "model:churn@1")
+    gone = Path(wire.served("churn").stable.path)
+    releases.deploy("churn", "model:churn@2")
+    shutil.rmtree(gone)
+    shutil.rmtree(tmp_path / "objects")
+    for to in (None, 1):
+        with pytest.raises(MainspringError):
+            releases.rollback("churn", to=to)
+    assert releases.get("churn").model == "model:churn@2"
+    assert wire.served("churn").stable.model == "model:churn@2"
+
+
+def test_an_endpoint_whose_files_are_gone_is_served_on_and_holds_up_no_other(
+    releases: Releases, wire: Wire, shelf: Shelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    releases.deploy("one", "model:churn@1")
+    releases.deploy("two", "model:churn@2")
+    before = wire.served("one")
+    shutil.rmtree(before.stable.path)
+    shutil.rmtree(tmp_path / "objects")
+    releases.deploy("two", "model:churn@2", token="again")
+    assert wire.served("two").stable.release == "release:two@2"
+    assert wire.served("one") == before
+    assert "model:churn@1 in release:one@1 cannot be laid out" in caplog.text
+
+
+def test_whatever_is_done_at_once_leaves_one_history_and_the_state_that_it_leads_to(
+    releases: Releases, wire: Wire, shelf: Shelf
+) -> None:
+    releases.deploy("churn", "model:churn@1")
+    verbs: list[Callable[[], object]] = [
+        lambda: releases.deploy("churn", "model:churn@2"),
+        lambda: releases.deploy("churn", "model:churn@3", canary=0.1),
+        lambda: releases.set_share("churn", 0.5),
+        lambda: releases.promote_canary("churn"),
+        lambda: releases.drop_canary("churn"),
+        lambda: releases.rollback("churn"),
+    ]
+    unexpected: list[Exception] = []
+
+    def act(first: int) -> None:
+        for number in range(6):
+            try:
+                verbs[(first + number) % len(verbs)]()
+            except Conflict:
+                pass  # What another thread did stands in the way.
+            except Exception as error:
+                unexpected.append(error)
+
+    threads = [threading.Thread(target=act, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert unexpected == []
+    stable = canary = None
+    for change in reversed(releases.history("churn", limit=1000)):
+        if change.action in ("deployed", "canary_promoted", "rolled_back"):
+            assert change.replaced == stable
+            assert change.action != "canary_promoted" or change.release == canary
+            stable, canary = change.release, None
+        elif change.action == "canary_dropped":
+            assert change.release == canary
+            canary = None
+        else:
+            assert canary in (None, change.release)
+            canary = change.release
+    served, endpoint = wire.served("churn"), releases.get("churn")
+    assert (endpoint.stable, endpoint.canary) == (stable, canary)
+    assert (served.stable.release, served.canary and served.canary.release) == (stable, canary)
+    assert served.canary_share == endpoint.canary_share
+    production = [model for model, stage in shelf.stages.items() if stage == "production"]
+    assert production == [served.stable.model]
+
+
 def test_of_many_who_deploy_at_once_each_gets_a_release_and_the_last_state_is_published(
     releases: Releases, wire: Wire
 ) -> None:

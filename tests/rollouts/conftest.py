@@ -29,7 +29,7 @@ class Surroundings:
     """The rooms around releases, as small as they can be: models 1 to 3 of churn, folders, a publisher, stages."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder_of_all = folder
         self.state = ServingState()
         self.stages: dict[str, Stage] = {}
 
@@ -42,7 +42,10 @@ class Surroundings:
         raise NotFound(f"no feature view {view}")
 
     def materialise(self, digest: str) -> Path:
-        return self.folder
+        return self.folder_of_all
+
+    def folder(self, digest: str) -> Path:
+        return self.folder_of_all
 
     def publish(self, state: ServingState) -> None:
         self.state = state

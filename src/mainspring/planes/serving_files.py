@@ -28,7 +28,7 @@ class ModelFolders:
 
     def materialise(self, digest: str) -> Path:
         """Give the folder of a tree; raises NotFound, Corrupt or Unavailable when it cannot be laid out."""
-        folder = self._root / hexadecimal(digest)
+        folder = self.folder(digest)
         with self._lock:
             if not folder.exists():
                 self._root.mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,10 @@ class ModelFolders:
                 with contextlib.suppress(AlreadyExists):
                     get_tree(self._objects, digest, folder)
         return folder
+
+    def folder(self, digest: str) -> Path:
+        """Say which folder is, or would be, that of a tree."""
+        return self._root / hexadecimal(digest)
 
 
 class StatePublisher:

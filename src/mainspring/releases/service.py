@@ -239,8 +239,10 @@ class Releases:
 
         The release comes back with everything that it pinned. Rolling back twice restores what was rolled back first;
         *to* names any other release by its number, and ends a canary as well. A second call with the same *token*
-        changes nothing. Raises NotFound, and Conflict when there is nothing to go back to.
+        changes nothing. Raises NotFound, and Conflict when there is nothing to go back to; while the files of what is
+        gone back to cannot be laid out, it raises why, and changes nothing.
         """
+        self._lay_out_earlier(endpoint, to)
         with self.database.begin() as connection:
             status = store.find_status(connection, endpoint, lock=True)
             if token is None or not store.is_done(connection, token):
@@ -254,7 +256,7 @@ class Releases:
         return after
 
     def state(self) -> ServingState:
-        """Give everything that is served now, with the files of every arm in place."""
+        """Give everything that is served now, with the files of every arm in place where they can be had."""
         with self.database.read() as connection:
             version = store.last_number(connection)
             statuses = [store.find_status(connection, found.name) for found in store.find_endpoints(connection)]
@@ -291,17 +293,24 @@ class Releases:
             raise Conflict(f"token {token!r} was used for {done.ref} already: take a new one", token=token)
         return done
 
+    def _lay_out_earlier(self, endpoint: str, to: int | None) -> None:
+        with self.database.read() as connection:
+            status = store.find_status(connection, endpoint)
+            earlier = status.previous if to is None else store.find_release(connection, endpoint, to)
+        if earlier is not None and (status.canary is None or to is not None):
+            self._folders.materialise(earlier.pinned.digest)
+
     def _settle(self, models: Iterable[str] | None) -> None:
         """Publish what is committed, and set the stages of these models (None: of all)."""
-        # The state is read inside the lock: of two changes at once, whoever publishes last publishes both.
+        # State and stages are read inside the lock: of two changes at once, whoever comes last tells of both.
         with self._publishing:
             self._publisher.publish(self.state())
-        with self.database.read() as connection:
-            stages = stages_after(store.find_moves(connection, models))
-        wanted = stages if models is None else set(models)
-        for model, stage in stages.items():
-            if model in wanted:
-                self._stages.set_stage(model, stage)
+            with self.database.read() as connection:
+                stages = stages_after(store.find_moves(connection, models))
+            wanted = stages if models is None else set(models)
+            for model, stage in stages.items():
+                if model in wanted:
+                    self._stages.set_stage(model, stage)
 
 
 def _models(status: EndpointStatus) -> ModelRefs:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, Row, Select, Table, Text, func, select
 
 from mainspring.core.errors import NotFound
-from mainspring.core.refs import ref
+from mainspring.core.refs import Ref, ref
 from mainspring.registry.signature import Task
 from mainspring.releases.model import Action, Candidate, Change, Endpoint, EndpointStatus, Release
 from mainspring.releases.stages import Move
@@ -76,8 +76,10 @@ def find_endpoint(connection: Connection, name: str, *, lock: bool = False) -> E
 def find_status(connection: Connection, name: str, *, lock: bool = False) -> EndpointStatus:
     """Find an endpoint with its releases in full; *lock* as in `find_endpoint`. Raises NotFound."""
     endpoint = find_endpoint(connection, name, lock=lock)
-    query = select(endpoints.c.stable, endpoints.c.canary).where(endpoints.c.name == name)
-    stable, canary = connection.execute(query).one()
+    # From the one row that was read: a change that commits meanwhile must not mix its releases with this share.
+    stable, canary = (
+        None if served is None else Ref.parse(served).version for served in (endpoint.stable, endpoint.canary)
+    )
     found = [
         None if version is None else find_release(connection, name, version)
         for version in (stable, canary, previous_stable(connection, name))
