@@ -107,6 +107,29 @@ def test_a_worker_that_hangs_loses_its_child_before_another_takes_over(
     assert pipelines.get(job.id).step("wait").attempt == 2
 
 
+def test_a_machine_that_was_paused_past_its_leases_repeats_no_effect(
+    pipelines: Pipelines, start_worker: Start, tmp_path: Path
+) -> None:
+    job = pipelines.start(fan(), {"folder": str(tmp_path), "pause_s": 0.5})
+    paused = start_worker("w1")
+    eventually(lambda: any(line.startswith("effect") for line in notes(tmp_path)))
+    child = int(notes(tmp_path)[0].split()[2])
+    # Worker and child at once, between the two effects of the step: nobody is left who could notice the time.
+    for process in (paused.process.pid, child):
+        os.kill(process, signal.SIGSTOP)
+    start_worker("w2")
+    eventually(lambda: pipelines.get(job.id).step("first").state == "done")
+    for process in (child, paused.process.pid):
+        os.kill(process, signal.SIGCONT)
+    eventually(lambda: pipelines.get(job.id).status == "done")
+    found = pipelines.get(job.id)
+    assert found.step("first").owner is None
+    assert found.step("first").attempt == 2
+    assert_each_effect_once(found, tmp_path)
+    eventually(lambda: not lives(child))
+    assert paused.process.poll() is None
+
+
 def test_a_killed_child_is_a_failed_attempt_not_a_lost_worker(
     pipelines: Pipelines, start_worker: Start, tmp_path: Path
 ) -> None:

@@ -287,6 +287,33 @@ def test_each_attempt_waits_twice_as_long_as_the_one_before(database: Database) 
     assert leases.claim("w") is not None
 
 
+@pytest.mark.parametrize("skew_s", [-3600.0, -15.0, 15.0, 3600.0], ids=lambda skew: f"{skew:+g} s")
+def test_however_wrong_the_clock_of_a_worker_is_one_result_is_recorded(database: Database, skew_s: float) -> None:
+    right, wrong = ManualClock(), ManualClock()
+    wrong.advance(skew_s)
+    here, there = (Leases(database, lease_s=10.0, clock=clock) for clock in (right, wrong))
+    job = Pipelines(database, right).start(Pipeline("p", [step("a", "add"), step("b", "add", ["a"])]))
+    held, results = [], []
+    for round_ in range(40):
+        leases = (here, there)[round_ % 2]
+        if (lease := leases.claim(f"w{round_ % 2}")) is not None:
+            held.append((leases, lease))
+        if round_ % 4 == 3 and held:
+            for leases, lease in held:
+                try:
+                    leases.finish(lease, lease.fence, StepLog(job.id, lease.step.name, lease.attempt, ""))
+                    results.append((lease.step.name, lease.fence))
+                except StaleLease:
+                    pass
+            held.clear()
+        for clock in (right, wrong):
+            clock.advance(60)
+    found = Pipelines(database, right).get(job.id)
+    assert (found.status, [s.state for s in found.steps]) == ("done", ["done", "done"])
+    assert results == [("a", found.step("a").result), ("b", found.step("b").result)]
+    assert [found.step(name).fence for name, _ in results] == [fence for _, fence in results]
+
+
 def test_a_lease_that_runs_out_goes_to_whoever_asks(database: Database) -> None:
     clock = ManualClock()
     pipelines, leases = Pipelines(database, clock), Leases(database, lease_s=10.0, clock=clock)

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from mainspring.runtime.periodic import Periodic
+from mainspring.core.errors import Conflict, Unavailable
+from mainspring.runtime.periodic import Periodic, each
 
 
 def test_work_is_done_again_and_at_once_when_woken() -> None:
@@ -60,6 +61,18 @@ def test_a_failure_is_logged_and_the_work_goes_on(caplog: pytest.LogCaptureFixtu
         assert periodic.stop()
     assert "unlucky failed 2 times in a row" in caplog.text
     assert periodic.failures == 0
+
+
+def test_one_that_fails_does_not_hold_up_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    broken = {"b": Unavailable("away"), "c": Conflict("somebody else"), "d": KeyError("x")}
+
+    def work(item: str) -> str:
+        if item in broken:
+            raise broken[item]
+        return item.upper()
+
+    assert each("look at", "abcde", work) == (["A", "E"], [("b", "away"), ("d", "KeyError: 'x'")])
+    assert [record.getMessage() for record in caplog.records] == ["look at b: away", "look at d"]
 
 
 def test_stop_waits_for_the_call_that_runs_and_tells_when_it_does_not_end() -> None:

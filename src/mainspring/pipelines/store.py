@@ -26,7 +26,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.core.errors import NotFound, StaleLease
 from mainspring.pipelines.model import Job, JobStatus, Lease, Pipeline, Step, StepLog, StepRecord
@@ -97,9 +96,7 @@ def insert_job(connection: Connection, job: Job, pipeline: Pipeline, actor: str,
         "started": job.started,
         "token": token,
     }
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(jobs).values(row).on_conflict_do_nothing().returning(jobs.c.id)
-    if connection.execute(statement).first() is None:
+    if not upsert(connection, jobs, row, keys=["token"], update=[]):
         return False
     connection.execute(steps.insert(), [_step_row(job, at, step) for at, step in enumerate(pipeline.steps)])
     return True

@@ -21,6 +21,23 @@ def test_a_growing_share_never_moves_a_unit_back() -> None:
     assert before == set(UNITS)
 
 
+@given(
+    st.lists(st.binary(max_size=80), min_size=1, max_size=30),
+    st.text(max_size=80),
+    st.lists(st.floats(0, 1), min_size=2, max_size=8).map(sorted),
+)
+def test_no_unit_leaves_the_canary_at_any_growth_of_any_rollout(
+    units: list[bytes], salt: str, shares: list[float]
+) -> None:
+    taken: set[bytes] = set()
+    for share in [0.0, *shares, 1.0]:
+        # Each worker makes its own when the snapshot comes; none remembers the one before.
+        now = {unit for unit in units if Split(salt, share).canary(unit)}
+        assert taken <= now
+        taken = now
+    assert taken == set(units)
+
+
 def test_rollouts_with_other_salts_choose_other_units() -> None:
     one = {unit for unit in UNITS if Split("first", 0.1).canary(unit)}
     two = {unit for unit in UNITS if Split("second", 0.1).canary(unit)}
