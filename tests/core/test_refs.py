@@ -28,7 +28,9 @@ def test_the_kind_may_be_left_out_where_only_one_is_possible() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "churn", "model:", "model:a b", "model:x@", "model:x@0", "model:../x", "m!:x", "model:x@²"]
+    "text",
+    ["", "churn", "model:", "model:a b", "model:x@", "model:x@0", "model:../x", "m!:x", "model:x@²"]
+    + [f"model:x@{'9' * digits}" for digits in (19, 5000)],
 )
 def test_what_is_no_ref_is_refused_with_the_form_expected(text: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a ref"):

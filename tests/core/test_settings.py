@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, Unavailable
 from mainspring.core.settings import Settings, load_settings
 
 
@@ -64,7 +64,7 @@ def test_what_people_write_for_a_level_or_a_home_is_understood(tmp_path: Path) -
 def test_a_named_file_that_is_missing_or_broken_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="which does not exist"):
         load_settings(environment={"MAINSPRING_CONFIG": str(tmp_path / "no.toml")}, folder=tmp_path)
-    with pytest.raises(InvalidRequest, match="cannot be read: Is a directory"):
+    with pytest.raises(Unavailable, match="cannot be read: Is a directory"):
         load_settings(environment={"MAINSPRING_CONFIG": str(tmp_path)}, folder=tmp_path)
     (tmp_path / "mainspring.toml").write_bytes(b"port = \xff")
     with pytest.raises(InvalidRequest, match="is not TOML"):

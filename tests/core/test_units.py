@@ -35,5 +35,13 @@ def test_sizes_are_read_in_both_systems() -> None:
     assert parse_bytes("1.5 GB") == 1_500_000_000
     assert parse_bytes("512") == 512
     assert format_bytes(64 * 2**20) == "64MiB"
-    with pytest.raises(InvalidRequest):
-        parse_bytes("many")
+    for text in ("many", "9" * 400, "9" * 19, "\N{ARABIC-INDIC DIGIT THREE}"):
+        with pytest.raises(InvalidRequest):
+            parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "250ms"), (0.9996, "1s"), (59.94, "59.9s"), (59.96, "1m"), (3599.6, "1h"), (0, "0ms")]
+)
+def test_a_duration_that_rounds_up_to_the_next_unit_is_written_in_it(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

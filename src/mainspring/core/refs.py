@@ -10,6 +10,7 @@ from mainspring.core.errors import InvalidRequest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KIND = re.compile(r"[a-z][a-z_]{0,31}")
+_VERSION = re.compile(r"0{0,9}[1-9][0-9]{0,17}")  # what 64 bits hold
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _WHAT = "expected kind:name, kind:name@7 or kind:name@alias, such as model:churn@champion"
 
@@ -40,7 +41,7 @@ class Ref(msgspec.Struct, frozen=True):
             raise InvalidRequest(f"{text!r} is not a ref: {_WHAT}", ref=text)
         if not at:
             return cls(head, name)
-        if tail.isascii() and tail.isdigit() and int(tail) > 0:
+        if _VERSION.fullmatch(tail):
             return cls(head, name, version=int(tail))
         if _ALIAS.fullmatch(tail):
             return cls(head, name, alias=tail)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, Unavailable
 from mainspring.core.urls import without_secrets
 
 _PREFIX = "MAINSPRING_"
@@ -108,7 +108,8 @@ def load_settings(
 
     The file is ``mainspring.toml`` in *folder* (default: where the process runs), or what MAINSPRING_CONFIG names. A
     ``~`` at the beginning of ``home`` is the home folder of the user.
-    Raises InvalidRequest for an unknown name or a value that cannot be, and says where it stands.
+    Raises InvalidRequest for an unknown name or a value that cannot be, and says where it stands; Unavailable when the
+    file cannot be read.
     """
     variables = os.environ if environment is None else environment
     named = variables.get(_CONFIG)
@@ -133,7 +134,7 @@ def _from_file(file: Path, *, required: bool) -> list[tuple[str, Any, str]]:
             raise InvalidRequest(f"{_CONFIG} names {file}, which does not exist") from None
         return []
     except OSError as error:
-        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", file=str(file)) from error
+        raise Unavailable(f"{file} cannot be read: {error.strerror}: mend or move it", file=str(file)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file} is not TOML: {error}", file=str(file)) from error
     return [(_known(name, f"{file}: unknown setting"), value, str(file)) for name, value in content.items()]

@@ -10,7 +10,7 @@ from mainspring.core.errors import InvalidRequest
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -34,9 +34,9 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(duration: timedelta | float) -> str:
     """Write a duration with the two largest units that it fills: ``3d4h``, ``1m30s``, ``250ms``."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.3g}s"
     rest, parts = round(seconds), []
     for unit in ("w", "d", "h", "m", "s"):
@@ -51,7 +51,10 @@ def parse_bytes(text: str) -> int:
     match = _NUMBER.fullmatch(text)
     if match is None or match[2].lower() not in _BYTES:
         raise InvalidRequest(f"{text!r} is not a size: write 512, 64KiB, 10MB or 2GiB", size=text)
-    return int(float(match[1]) * _BYTES[match[2].lower()])
+    size = float(match[1]) * _BYTES[match[2].lower()]
+    if size >= 2**63:
+        raise InvalidRequest(f"{text!r} is too large a size", size=text)
+    return int(size)
 
 
 def format_bytes(size: int) -> str:

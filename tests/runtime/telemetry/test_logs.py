@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -48,12 +49,43 @@ def test_an_error_carries_its_traceback(lines: io.StringIO) -> None:
     assert "ValueError: broken" in str(written(lines)[0]["error"])
 
 
-def test_what_json_does_not_know_is_still_logged(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pytest collects what is logged and sends it between its processes, where a lone surrogate cannot go.
+@contextmanager
+def only(lines: io.StringIO) -> Iterator[None]:
+    """Nobody else listens: pytest's own collector stumbles over odd records, and sends them between processes."""
     root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [one for one in root.handlers if isinstance(one.formatter, JsonLines)])
-    log.info("odd \ud800", extra={"object": object(), "keys": {object(): 1}, "number": float("nan")})
+    others = [one for one in root.handlers if not isinstance(one.formatter, JsonLines)]
+    for other in others:
+        root.removeHandler(other)
+    yield
+    for other in others:
+        root.addHandler(other)
+
+
+def test_what_json_does_not_know_is_still_logged(lines: io.StringIO) -> None:
+    with only(lines):
+        log.info("odd \ud800", extra={"object": object(), "keys": {object(): 1}, "number": float("nan")})
     assert len(written(lines)) == 1
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise RuntimeError("ask me not")
+
+
+def test_a_mistake_in_a_call_to_the_log_costs_no_line_of_it(
+    lines: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with only(lines):
+        log.info("%d rows", "many")
+        log.info("shown", extra={"who": Shy(), "deep": {1: [Shy()]}})
+        log.info("%s", Shy())
+        log.info("from here", stack_info=True)
+    mistaken, shy, hidden, here = written(lines)
+    assert "%d rows" in str(mistaken["event"]) and "many" in str(mistaken["event"])
+    assert shy["who"] == "<Shy whose repr raises RuntimeError>"
+    assert "RuntimeError" in str(hidden["event"])
+    assert "test_a_mistake_in_a_call" in str(here["stack"])
+    assert capfd.readouterr().err == ""
 
 
 def test_starting_again_replaces_the_first(lines: io.StringIO) -> None:

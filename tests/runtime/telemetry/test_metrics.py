@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, isnan, nan
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -42,6 +44,18 @@ def test_any_text_can_be_a_label_value() -> None:
     metrics = Metrics()
     metrics.counter("requests_total", 'With a \\ and a\nline "break".', "path").labels('a"b\\c\nd').add()
     assert read(metrics) == {("requests_total", 'a"b\\c\nd'): 1}
+
+
+def test_a_value_that_is_no_number_or_cannot_be_read_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    metrics.gauge("ratio", "Of nothing.").labels().value = nan
+    metrics.gauge("floor", "None.").labels().value = -inf
+    metrics.gauge("broken", "Reads badly.").labels().read = lambda: 1 / 0
+    metrics.counter("requests_total", "Requests.").labels().add()
+    found = {name: value for (name, _), value in read(metrics).items()}
+    assert isnan(found.pop("ratio")) and isnan(found.pop("broken"))
+    assert found == {"floor": -inf, "requests_total": 1}
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_quantile_is_the_bound_that_holds_its_share() -> None:

@@ -11,10 +11,9 @@ import msgspec
 
 from mainspring.runtime.telemetry.trace import current_trace
 
-_encode = msgspec.json.Encoder(enc_hook=repr).encode
 # What every record has: the rest was given by the caller as `extra`.
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_WRITTEN = frozenset(("at", "level", "logger", "event", "plane", "pid", "trace_id", "span_id", "error"))
+_WRITTEN = frozenset(("at", "level", "logger", "event", "plane", "pid", "trace_id", "span_id", "error", "stack"))
 
 
 class JsonLines(logging.Formatter):
@@ -33,7 +32,7 @@ class JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _message(record),
         }
         if self._plane:
             line["plane"] = self._plane
@@ -45,6 +44,8 @@ class JsonLines(logging.Formatter):
                 line[f"{name}_" if name in _WRITTEN else name] = value
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
         return _one_line(line)
 
 
@@ -67,6 +68,24 @@ def start_logs(
     return handler
 
 
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        # Whoever reads the log can do more with the words as they are than with their absence.
+        return f"{record.msg!r} % {_shown(record.args)} ({type(error).__name__})"
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+_encode = msgspec.json.Encoder(enc_hook=_shown).encode
+
+
 def _one_line(line: dict[str, object]) -> str:
     try:
         return _encode(line).decode()
@@ -78,4 +97,5 @@ def _plain(value: object) -> object:
     """*value* as something that surely encodes: text without lone surrogates."""
     if isinstance(value, (bool, float)) or value is None:
         return value
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    text = value if isinstance(value, str) else _shown(value)
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -6,12 +6,16 @@ format 0.0.4, and `Metrics.collect` gives the same to a `prometheus_client` regi
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite, isnan, nan
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -51,7 +55,7 @@ class Gauge:
 
     def samples(self) -> Iterator[tuple[str, str, float]]:
         """Suffix, extra label and value of each line of the exposition."""
-        yield "", "", self.value if self.read is None else self.read()
+        yield "", "", self.value if self.read is None else _read(self.read)
 
 
 class Histogram:
@@ -188,9 +192,18 @@ class Metrics:
         return known
 
 
+def _read(value: Callable[[], float]) -> float:
+    try:
+        return value()
+    except Exception:
+        # One value that cannot be told must not take the others with it.
+        logger.warning("a gauge cannot be read", exc_info=True)
+        return nan
+
+
 def _number(value: float) -> str:
-    if value == float("inf"):
-        return "+Inf"
+    if not isfinite(value):
+        return "NaN" if isnan(value) else "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(value)
 
 
