@@ -3,8 +3,8 @@
 A metric's interval comes from influence functions: how the metric changes when one row weighs a little more. Their mean
 square over the rows estimates its variance (Hampel 1974; the infinitesimal jackknife in Efron & Tibshirani, An
 Introduction to the Bootstrap, 1993, ch. 21; for the AUC it is DeLong, DeLong & Clarke-Pearson 1988). It costs one
-pass, O(n log n). Few rows take the BCa bootstrap instead (Efron 1987); a share or a difference of shares has its own
-formula. All levels are two-sided.
+pass, O(n log n). Where few rows carry the variance (a rare class, heavy tails) the interval is as wide as Student's t
+makes it. A share or a difference of shares has its own formula. All levels are two-sided.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy as np
 from mainspring.core.errors import InvalidRequest
 from mainspring.registry.quality import Array, Metric, Scores, metric_named
 
-FEW_ROWS = 400
-RESAMPLES = 1000
+_RANKINGS = ("roc_auc", "average_precision")
 _normal = NormalDist()
 
 
@@ -63,7 +62,7 @@ class Span(msgspec.Struct, frozen=True):
     high: float
 
 
-def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, seed: int = 0) -> Estimate:
+def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95) -> Estimate:
     """Give a metric with its confidence interval.
 
     Raises InvalidRequest when there is no such metric or no row.
@@ -73,10 +72,8 @@ def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, 
     value = m.function(truth, scores.label, scores.probabilities)
     if metric == "accuracy":
         span, method = wilson(int((truth == scores.label).sum()), len(truth), level), "wilson"
-    elif len(truth) < FEW_ROWS and np.isfinite(value):
-        span, method = _bca(m, truth, [scores], level, seed), "bca bootstrap"
     else:
-        span, method = _normal_span(value, _influence(m, truth, scores), level), "influence"
+        span, method = _within(m, _span(value, _influence(m, truth, scores), level, _most(metric, truth))), "influence"
     return Estimate(
         metric=metric,
         value=_defined(value),
@@ -88,9 +85,7 @@ def estimate(metric: str, truth: Array, scores: Scores, *, level: float = 0.95, 
     )
 
 
-def compare(
-    metric: str, truth: Array, candidate: Scores, champion: Scores, *, level: float = 0.95, seed: int = 0
-) -> Comparison:
+def compare(metric: str, truth: Array, candidate: Scores, champion: Scores, *, level: float = 0.95) -> Comparison:
     """Give how much the candidate improves a metric over the champion on the same rows, with a paired interval.
 
     Raises InvalidRequest when there is no such metric or no row.
@@ -101,11 +96,9 @@ def compare(
     improvement = m.sign * (values[0] - values[1])
     if metric == "accuracy":
         span, method = _paired_shares(truth == candidate.label, truth == champion.label, level), "bonett-price"
-    elif len(truth) < FEW_ROWS and np.isfinite(improvement):
-        span, method = _bca(m, truth, [candidate, champion], level, seed), "paired bca bootstrap"
     else:
         influence = m.sign * (_influence(m, truth, candidate) - _influence(m, truth, champion))
-        span, method = _normal_span(improvement, influence, level), "paired influence"
+        span, method = _span(improvement, influence, level, _most(metric, truth)), "paired influence"
     return Comparison(
         metric=metric,
         candidate=_defined(values[0]),
@@ -157,19 +150,60 @@ def share_ratio(first: tuple[int, int], second: tuple[int, int], level: float = 
 
 
 def mean_span(values: Array, level: float = 0.95) -> Span:
-    """Give the mean of numbers with its normal interval; NaN bounds below two rows."""
+    """Give the mean of numbers with its interval; NaN bounds below two rows."""
     if len(values) < 2:
         return Span(float(np.mean(values)) if len(values) else float("nan"), float("nan"), float("nan"))
-    return _normal_span(float(np.mean(values)), np.asarray(values - np.mean(values)), level)
+    return _span(float(np.mean(values)), np.asarray(values - np.mean(values)), level)
 
 
 def _influence(metric: Metric, truth: Array, scores: Scores) -> Array:
     return metric.influence(truth, scores.label, scores.probabilities)
 
 
-def _normal_span(value: float, influence: Array, level: float) -> Span:
-    reach = quantile(level) * float(np.sqrt(np.mean(influence**2) / len(influence)))
+def _span(value: float, influence: Array, level: float, most: int | None = None) -> Span:
+    square = float(np.mean(influence**2))
+    reach = _student(level, _freedom(influence, square, len(influence) - 1 if most is None else most)) * float(
+        np.sqrt(square / len(influence))
+    )
     return Span(value, value - reach, value + reach)
+
+
+def _most(metric: str, truth: Array) -> int:
+    """Give how many rows beyond one an estimated variance can rest on: a ranking of two classes on the rarer one."""
+    counts = np.unique(truth, return_counts=True)[1] if metric in _RANKINGS else np.array([])
+    return int(counts.min() if len(counts) == 2 else len(truth)) - 1
+
+
+def _freedom(influence: Array, square: float, most: int) -> int:
+    """Give how many independent rows the estimated variance is worth, by its own variance (Satterthwaite 1946)."""
+    varied = float(np.mean(influence**4)) - square**2
+    worth = int(2 * len(influence) * square**2 / varied) if varied > 0 else most
+    return max(1, min(most, worth))
+
+
+def _student(level: float, freedom: int) -> float:
+    """Give the quantile of Student's t as `quantile` gives the normal one, within 1 % of it for levels to 0.99."""
+    tail = 0.5 + level / 2
+    if freedom == 1:
+        return float(np.tan(np.pi * (tail - 0.5)))
+    if freedom == 2:
+        return float((2 * tail - 1) / np.sqrt(2 * tail * (1 - tail)))
+    z = quantile(level)
+    # The expansion of Fisher & Cornish 1960 in powers of 1/freedom.
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return float(z + sum(term / freedom**power for power, term in enumerate(terms, 1)))
+
+
+def _within(metric: Metric, span: Span) -> Span:
+    """Cut an interval to the values that the metric can take."""
+    lowest = -np.inf if metric.name == "r2" else 0.0
+    highest = 1.0 if metric.higher_is_better or metric.name == "brier" else np.inf
+    return Span(span.value, float(np.maximum(span.low, lowest)), float(np.minimum(span.high, highest)))
 
 
 def _paired_shares(candidate: Array, champion: Array, level: float) -> Span:
@@ -180,39 +214,6 @@ def _paired_shares(candidate: Array, champion: Array, level: float) -> Span:
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     reach = quantile(level) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
     return Span((gained - lost) / n, float(max(-1.0, up - down - reach)), float(min(1.0, up - down + reach)))
-
-
-def _bca(metric: Metric, truth: Array, models: list[Scores], level: float, seed: int) -> Span:
-    """Bias-corrected and accelerated bootstrap of a metric, or of the improvement of the first of two models."""
-    value = _statistic(metric, truth, models, np.arange(len(truth)))
-    rows = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
-    drawn = np.array([_statistic(metric, truth, models, picked) for picked in rows])
-    drawn = np.sort(drawn[np.isfinite(drawn)])
-    if len(drawn) < RESAMPLES // 2:
-        return Span(value, float("nan"), float("nan"))
-    if drawn[0] == drawn[-1]:
-        return Span(value, value, value)
-    below = (np.sum(drawn < value) + np.sum(drawn == value) / 2) / len(drawn)
-    bias = _normal.inv_cdf(float(np.clip(below, 1e-3, 1 - 1e-3)))
-    signs = [metric.sign, -metric.sign] if len(models) == 2 else [1]
-    influence = np.sum([sign * _influence(metric, truth, s) for sign, s in zip(signs, models, strict=True)], axis=0)
-    spread = float((influence**2).sum()) ** 1.5
-    skew = float((influence**3).sum()) / (6 * spread) if spread else 0.0
-    low, high = (_bca_quantile(drawn, bias, skew, tail) for tail in ((1 - level) / 2, (1 + level) / 2))
-    return Span(value, low, high)
-
-
-def _bca_quantile(drawn: Array, bias: float, skew: float, tail: float) -> float:
-    shifted = bias + _normal.inv_cdf(tail)
-    return float(np.quantile(drawn, _normal.cdf(bias + shifted / (1 - skew * shifted))))
-
-
-def _statistic(metric: Metric, truth: Array, models: list[Scores], rows: Array) -> float:
-    values = [
-        metric.function(truth[rows], s.label[rows], None if s.probabilities is None else s.probabilities[rows])
-        for s in models
-    ]
-    return values[0] if len(values) == 1 else metric.sign * (values[0] - values[1])
 
 
 def _defined(value: float) -> float | None:

@@ -21,7 +21,7 @@ from mainspring.training.libraries import library
 from mainspring.training.preparation import Style, features, prepare
 from mainspring.training.split import Split
 
-HALF_LIVES = [0.0, 0.1, 0.3, 0.03]
+HALF_LIVES = [0.0, 0.1, 0.3, 0.03, 0.01]
 _ONE_ERROR = 0.6827
 
 
@@ -158,7 +158,7 @@ def _probabilities(attempt: Attempt) -> Array | None:
 def _alike(problem: Problem, truth: Array, best: Scores, other: Scores | None) -> bool:
     if other is None:
         return False
-    low = compare(problem.metric, truth, best, other, level=_ONE_ERROR, seed=problem.seed).low
+    low = compare(problem.metric, truth, best, other, level=_ONE_ERROR).low
     return low is not None and low <= 0
 
 

@@ -172,7 +172,7 @@ class Training:
         best = best_of(attempts, ground, problem)
         assert best.scores is not None
         judged = ground.truth[ground.judged]
-        validation = estimate(problem.metric, judged, best.scores, seed=problem.seed)
+        validation = estimate(problem.metric, judged, best.scores)
         return _Found(best, tried, how, validation, _baseline(problem, judged))
 
     def _model(self, run: Run, dataset: str, table: LearningTable, problem: Problem, found: _Found) -> _Made:
