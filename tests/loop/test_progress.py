@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from mainspring.core.settings import Settings
+from mainspring.loop.model import WindowQuality
 from mainspring.loop.narrator import Silent
 from mainspring.loop.progress import Journal, Part, Progress, fingerprint, unfinished
 from mainspring.loop.table import split
@@ -24,7 +25,7 @@ PROGRESS = Progress(
     name="n",
     dataset="dataset:n@1",
     champion="model:n@1",
-    windows=[{"window": 0}],
+    windows=[WindowQuality(window=0, rows=(0, 25), live=0.5, frozen=None, releases=["release:n@1"])],
     notes=[],
     alarms=[],
     retrainings=[],
@@ -89,7 +90,7 @@ def test_a_turn_that_was_broken_off_goes_on_after_its_last_whole_window(tmp_path
         turn(Settings(home=tmp_path), table, Request(name="twice"), Interrupting())
     report = turn(Settings(home=tmp_path), table, Request(name="twice"), Silent())
     assert report.name == "twice"
-    assert [one["window"] for one in report.windows] == list(range(len(table.windows)))
+    assert [one.window for one in report.windows] == list(range(len(table.windows)))
     assert (report.requests.rows, report.requests.failed) == (table.later.height, 0)
     assert "the turn was taken up again after window 8" in report.notes
     assert msgspec.json.encode(report)

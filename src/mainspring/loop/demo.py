@@ -10,8 +10,8 @@ import msgspec
 import polars as pl
 
 from mainspring.core.settings import Settings
-from mainspring.loop import flights
-from mainspring.loop.model import LoopReport
+from mainspring.loop import flights, words
+from mainspring.loop.model import LoopReport, WindowQuality
 from mainspring.loop.narrator import Narrator, Stages
 from mainspring.loop.platform import RunningPlatform
 from mainspring.loop.table import Split, split
@@ -168,7 +168,7 @@ def summary(demo: Demo) -> list[str]:
 def _quality(demo: Demo) -> list[str]:
     report = demo.report
     name = report.metric.name
-    after = [one for one in report.windows if one["rows"][0] >= demo.rows_before_shift and one["live"] is not None]
+    after = [one for one in report.windows if one.rows[0] >= demo.rows_before_shift]
     lines = [
         f"  {name:<13} live {report.live:.4f}; had {report.champion_first} stayed: {report.frozen:.4f}  "
         f"(difference {report.difference_interval[0]:+.4f} to {report.difference_interval[1]:+.4f} at 95 %)"
@@ -179,9 +179,14 @@ def _quality(demo: Demo) -> list[str]:
     return lines
 
 
-def _mean(windows: list[dict[str, Any]]) -> str:
-    live, frozen = (sum(one[key] for one in windows) / len(windows) for key in ("live", "frozen"))
-    return f"live {live:.4f}, frozen {frozen:.4f}"
+def _mean(windows: list[WindowQuality]) -> str:
+    live = [one.live for one in windows if one.live is not None]
+    frozen = [one.frozen for one in windows if one.frozen is not None]
+    return f"live {words.number(_average(live))}, frozen {words.number(_average(frozen))}"
+
+
+def _average(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _drift(report: LoopReport) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from mainspring.client.session import Session
+from mainspring.loop.model import WindowQuality
 from mainspring.loop.rows import columns_of
 from mainspring.loop.table import Split, Window
 from mainspring.loop.traffic import Served
@@ -39,17 +40,17 @@ class Judge:
         """Give the direction of the metric."""
         return metric_named(self.metric).higher_is_better
 
-    def window(self, window: Window, served: Sequence[Served]) -> dict[str, Any]:
+    def window(self, window: Window, served: Sequence[Served]) -> WindowQuality:
         """Give the metric of one window, live and frozen; None where it is not defined."""
         rows = self._rows(served, window.start, window.stop)
         live, frozen = self._live(served, rows), self._part(rows)
-        return {
-            "window": window.number,
-            "rows": [window.start, window.stop],
-            "live": _defined(measure(self.metric, self._truth[rows], live)) if len(rows) else None,
-            "frozen": _defined(measure(self.metric, self._truth[rows], frozen)) if len(rows) else None,
-            "releases": sorted({one.release for one in served[window.start : window.stop] if one.release}),
-        }
+        return WindowQuality(
+            window=window.number,
+            rows=(window.start, window.stop),
+            live=_defined(measure(self.metric, self._truth[rows], live)) if len(rows) else None,
+            frozen=_defined(measure(self.metric, self._truth[rows], frozen)) if len(rows) else None,
+            releases=sorted({one.release for one in served[window.start : window.stop] if one.release}),
+        )
 
     def overall(self, served: Sequence[Served]) -> dict[str, Any]:
         """Give live and frozen over all answered rows with intervals of 95 %, and the interval of their difference.

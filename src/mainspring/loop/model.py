@@ -17,6 +17,16 @@ class MetricName(msgspec.Struct, frozen=True):
     higher_is_better: bool
 
 
+class WindowQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """The metric in one window, as it was answered and had the first champion stayed; None where it is not defined."""
+
+    window: int
+    rows: tuple[int, int]
+    live: float | None
+    frozen: float | None
+    releases: list[str]
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm of the monitors.
 
@@ -54,12 +64,12 @@ class Retraining(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision about what serves: by a gate, a canary or a person, with its evidence."""
+    """A decision about what serves: by a gate or a canary, with its evidence."""
 
     window: int
     subject: str
     decision: str
-    by: Literal["gate", "rollout", "release"]
+    by: Literal["gate", "rollout"]
     evidence: dict[str, Any]
 
 
@@ -95,7 +105,7 @@ class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
     live_interval: tuple[float, float]
     frozen_interval: tuple[float, float]
     difference_interval: tuple[float, float]
-    windows: list[dict[str, Any]]
+    windows: list[WindowQuality]
     alarms: list[Alarm]
     retrainings: list[Retraining]
     decisions: list[Decision]

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.loop.model import Alarm, Decision, Retraining
+from mainspring.loop.model import Alarm, Decision, Retraining, WindowQuality
 from mainspring.loop.table import Split
 from mainspring.loop.traffic import Served
 from mainspring.loop.wire import Reply
@@ -25,7 +25,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     dataset: str
     champion: str
-    windows: list[dict[str, Any]]
+    windows: list[WindowQuality]
     notes: list[str]
     alarms: list[Alarm]
     retrainings: list[Retraining]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
 
 import msgspec
 
@@ -13,7 +12,7 @@ from mainspring.core.errors import MainspringError
 from mainspring.core.settings import Settings
 from mainspring.loop import words
 from mainspring.loop.judging import Judge
-from mainspring.loop.model import LoopReport, MetricName, Requests
+from mainspring.loop.model import LoopReport, MetricName, Requests, WindowQuality
 from mainspring.loop.narrator import Narrator, Stages
 from mainspring.loop.platform import RunningPlatform
 from mainspring.loop.policy import plan_of, policy_of
@@ -72,7 +71,7 @@ class Turn:
         self.replies: list[Reply] = []
         self.posted = 0
         self.expected_rows = self.expected_labels = 0
-        self.windows: list[dict[str, Any]] = []
+        self.windows: list[WindowQuality] = []
 
     def run(self) -> LoopReport:
         """Carry out all of it."""
@@ -242,13 +241,13 @@ class Turn:
 
     # The end
 
-    def _progress(self, told: dict[str, Any]) -> None:
+    def _progress(self, told: WindowQuality) -> None:
         count = len(self.split.windows)
-        quality = f"live {words.number(told['live'])}, frozen {words.number(told['frozen'])}"
-        self.stages.narrator.progress("serve", f"window {told['window'] + 1} of {count}: {quality}")
+        quality = f"live {words.number(told.live)}, frozen {words.number(told.frozen)}"
+        self.stages.narrator.progress("serve", f"window {told.window + 1} of {count}: {quality}")
 
     def _report(
-        self, session: Session, dataset: str, champion: ModelVersion, judge: Judge, windows: list[dict[str, Any]]
+        self, session: Session, dataset: str, champion: ModelVersion, judge: Judge, windows: list[WindowQuality]
     ) -> LoopReport:
         overall = judge.overall(self.served)
         endpoint = session.releases.get(self.name)
