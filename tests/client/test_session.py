@@ -140,6 +140,8 @@ def test_a_prediction_leads_to_its_release_and_on_to_the_model(
     assert model in {edge.source for edge in trace.edges}
     assert release.version == 1
     assert session.trace(model, "down").edges
+    below = session.trace(f"prediction:{asked.id}", "down")
+    assert (below.direction, below.edges) == ("down", [])
 
 
 def test_without_a_version_the_lineage_is_that_of_the_latest(session: Session, name: str, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "dataset": ("mainspring.cli.dataset:dataset", "Versioned tables: import, check, diff."),
     "feature": ("mainspring.cli.nouns:feature", "Feature views: define, materialise."),
     "run": ("mainspring.cli.nouns:run", "Experiments and runs: parameters, metrics, artifacts."),
+    "training": ("mainspring.cli.nouns:training", "What a training found."),
     "model": ("mainspring.cli.model:model", "Models: import, versions, aliases, stages, gates."),
     "job": ("mainspring.cli.nouns:job", "Pipelines: start, watch, cancel, retry."),
     "endpoint": ("mainspring.cli.nouns:endpoint", "Endpoints and their releases."),

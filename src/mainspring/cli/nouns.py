@@ -25,6 +25,12 @@ run = ServiceGroup(
         "list_experiments": "experiments",
     },
 )
+training = ServiceGroup(
+    "training",
+    "mainspring.training.service:Training",
+    "training",
+    help="What a training found: its trials, the best of them, and how good it is.",
+)
 job = ServiceGroup(
     "job",
     "mainspring.pipelines.service:Pipelines",

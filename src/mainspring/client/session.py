@@ -153,7 +153,7 @@ class Session:
         return logger
 
     def trace(self, ref: str, direction: Direction = "up", depth: int = 32) -> Trace:
-        """Follow the lineage of *ref*; a prediction leads to its release, and from there on up.
+        """Follow the lineage of *ref*; a prediction leads to its release, and from there on up, and to nothing below.
 
         A model or dataset without a version stands for its latest one. Raises NotFound when nothing is known of it.
         """
@@ -161,9 +161,11 @@ class Session:
         if parsed.kind != "prediction":
             return self.lineage.trace(self._versioned(parsed), direction, depth)
         made_by = self._release_of(parsed.name)
+        if direction == "down":
+            return Trace(ref, "down", [], False)
         first = Edge(made_by, "Predicted", ref)
         above = self.lineage.trace(made_by, "up", depth)
-        return Trace(ref, "up", [first, *above.edges], above.cut)
+        return Trace(ref, direction, [first, *above.edges], above.cut)
 
     def _versioned(self, ref: Ref) -> str:
         if ref.version is None and ref.alias is None and ref.kind == "model":
