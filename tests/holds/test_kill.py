@@ -28,13 +28,26 @@ from tests.holds.running import Up, eventually
 
 NAME = "orders"
 VICTIMS = ("control", "data-1", "worker-1", "child", "supervisor")
+PHASES = (*(step.name for step in PIPELINE.steps), None)
+"""A kill comes while a step of this name runs; None: whatever happens then."""
+SEEDS = range(5)
 KILLS_OF_EACH = 2
+POINTS_THAT_MUST_HOLD = 50
 UNDER_WAY_S = 0.5
 """An answer may still come just after the worker that gave it was killed."""
 BACK_WITHIN_S = 15.0
+PHASE_WITHIN_S = 5.0
 SERVED_ON_WITHIN_S = 1.5
 # A canary need not be better here: what matters is that there is one.
 LENIENT = GatePolicy(margin=-1.0, min_rows=1, max_p99_ms=None, beat_baseline=False)
+
+
+class Point(NamedTuple):
+    """When to kill whom: so long after a step of this name was seen to run."""
+
+    victim: str
+    phase: str | None
+    after_s: float
 
 
 class Kill(NamedTuple):
@@ -42,6 +55,28 @@ class Kill(NamedTuple):
 
     at: float
     victim: str
+
+
+def points(seed: int) -> list[Point]:
+    """Each victim twice, each phase as often as the others, all in random order and at random moments."""
+    chance = random.Random(seed)
+    victims = list(VICTIMS) * KILLS_OF_EACH
+    phases = [PHASES[(seed + number) % len(PHASES)] for number in range(len(victims))]
+    chance.shuffle(victims)
+    chance.shuffle(phases)
+    longest = {"train": 2.0, None: 2.0}
+    return [
+        Point(victim, phase, round(chance.uniform(0.0, longest.get(phase, 0.3)), 3))
+        for victim, phase in zip(victims, phases, strict=True)
+    ]
+
+
+def test_the_points_are_at_least_fifty_and_meet_every_process_in_every_phase_of_the_loop() -> None:
+    found = [point for seed in SEEDS for point in points(seed)]
+    assert len(found) >= POINTS_THAT_MUST_HOLD
+    assert {victim: count for victim, count in Counter(point.victim for point in found).items() if count < 10} == {}
+    assert {phase: count for phase, count in Counter(point.phase for point in found).items() if count < 6} == {}
+    assert points(1) == points(1) != points(2)
 
 
 def table(seed: int) -> pl.DataFrame:
@@ -75,6 +110,17 @@ class Work:
         found = eventually(ended, lambda: f"{started.ref} does not end", within_s=170)
         assert found.status == "done", f"{found.status}: {found.error}"
         return found
+
+    def running(self, phase: str | None) -> str | None:
+        """Wait until a step of this name runs, unless it takes too long to come; gives the one that runs then."""
+        deadline = time.monotonic() + PHASE_WITHIN_S
+        while True:
+            # The newest of all, though another thread may just have begun it.
+            job = self.up.call(lambda s: s.pipelines.get(self.jobs[-1]))
+            name = next((step.name for step in job.steps if step.state == "leased"), None)
+            if phase in (None, name) or time.monotonic() > deadline:
+                return name
+            time.sleep(0.01)
 
     def start(self) -> None:
         self._thread.start()
@@ -111,15 +157,14 @@ def up(tmp_path: Path) -> Iterator[Up]:
     made.close()
 
 
-def kill_all(up: Up, seed: int) -> list[Kill]:
-    """Kill each victim twice, in random order and at random moments; whoever is gone already is not counted."""
-    chance = random.Random(seed)
-    order = list(VICTIMS) * KILLS_OF_EACH
-    chance.shuffle(order)
+def kill_all(up: Up, work: Work, seed: int) -> list[Kill]:
+    """Kill at each of the points of *seed*; what failed prints how far it came."""
     kills: list[Kill] = []
-    for victim in order:
-        time.sleep(chance.uniform(0.05, 2.2))
+    for point in points(seed):
+        print(f"seed {seed}: {point}, {work.running(point.phase)}", flush=True)
+        time.sleep(point.after_s)
         running = up.processes()
+        victim = point.victim
         kills.append(eventually(lambda victim=victim: killed(up, victim), f"there is no {victim} to kill"))  # type: ignore[misc]
         if victim == "supervisor":
             up.reap()
@@ -137,7 +182,7 @@ def killed(up: Up, victim: str) -> Kill | None:
 
 @pytest.mark.slow  # Ten kills with a restart after each, under load, take half a minute.
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(up: Up, seed: int) -> None:
     up.start()
     frame = table(seed)
@@ -150,7 +195,7 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(up: Up, seed: i
     eventually(lambda: up.call(lambda s: s.predictions.log_counts(NAME)).labels >= enough, "no labels come")
     work.start()
     try:
-        kills = kill_all(up, seed)
+        kills = kill_all(up, work, seed)
         work.finish()
     finally:
         traffic.stop()
