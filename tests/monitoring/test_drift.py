@@ -1,5 +1,7 @@
 """The promise of the budget on simulated traffic: silent while nothing changes, quick when something does."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -112,6 +114,51 @@ def test_a_constant_that_changes_is_found():
 
 def test_a_missing_column_is_certain():
     assert missing_column(profile_column(pl.Series("c", [1, 2, 3]))).alarming
+
+
+def customers(rng: np.random.Generator, rows: int) -> pl.DataFrame:
+    plan = rng.choice(["a", "b", "c"], rows, p=[0.6, 0.3, 0.1])
+    return pl.DataFrame({"x": rng.normal(size=rows), "y": rng.normal(5, 2, rows), "plan": plan})
+
+
+def some(rng: np.random.Generator, frame: pl.DataFrame, name: str, value: str | None) -> pl.DataFrame:
+    hit = pl.Series(rng.random(frame.height) < 0.05)
+    return frame.with_columns(pl.when(hit).then(pl.lit(value)).otherwise(pl.col(name)).alias(name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "drift"),
+    [
+        ("missing_column", "y", lambda rng, frame: frame.drop("y")),
+        ("nulls", "x", lambda rng, frame: some(rng, frame, "x", None)),
+        ("type_changed", "x", lambda rng, frame: frame.with_columns(pl.format("{} m", "x").alias("x"))),
+        ("new_levels", "plan", lambda rng, frame: some(rng, frame, "plan", "new")),
+        ("distribution", "x", lambda rng, frame: frame.with_columns(pl.col("x") + 0.5)),
+        ("distribution", "x", lambda rng, frame: frame.with_columns(pl.col("x") * 1.6)),
+        (None, None, lambda rng, frame: frame),
+    ],
+    ids=["column missing", "nulls", "type", "new levels", "shift", "spread", "nothing"],
+)
+def test_each_kind_of_drift_is_found_in_its_first_window_and_named_as_what_it_is(
+    kind: str | None, column: str | None, drift: Callable[[np.random.Generator, pl.DataFrame], pl.DataFrame]
+):
+    late = budget.alpha(Budget(), Windows(), 20, 20)
+    share = budget.per_column(late * budget.INPUTS, 3)
+    for seed in range(70_000, 70_008):
+        rng = np.random.default_rng(seed)
+        profiles = profile_frame(customers(rng, 4000))
+        window = drift(rng, customers(rng, 500))
+        found = [
+            finding
+            for profile in profiles
+            for finding in (
+                compare(profile, window[profile.name], Effects(), share, 50)
+                if profile.name in window.columns
+                else [missing_column(profile)]
+            )
+        ]
+        alarms = {(finding.kind, finding.column) for finding in found if finding.alarming}
+        assert alarms == ({(kind, column)} if kind else set())
 
 
 @pytest.mark.parametrize(

@@ -269,3 +269,13 @@ def test_bounds_of_losses_that_are_alike_within_a_user_hold_at_all_looks() -> No
         beyond, naive = beyond + outside, naive + wrong
     assert beyond / simulations <= ALPHA
     assert naive / simulations > 2 * ALPHA
+
+
+def test_a_robot_that_drowns_an_arm_in_its_own_rows_does_not_decide_what_is_normal() -> None:
+    # One user in a hundred fails on either arm; of the stable arm's rows it is one in ten thousand.
+    n, t = np.ones(1000), np.repeat([1.0, 0.0], [10, 990])
+    canary, stable = Users.arm(n, t), Users.arm(np.append(n, 100_000.0), np.append(t, 0.0))
+    comparison = advance(Comparison(), canary[0], stable[0], tuned_rows=1000)
+    assert harmful(comparison)
+    assert design_effect(canary, stable) > 5
+    assert not harmful(comparison, design_effect(canary, stable))

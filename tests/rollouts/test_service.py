@@ -237,6 +237,57 @@ def test_what_was_decided_before_a_crash_is_done_after_it(
     )
 
 
+@pytest.mark.parametrize("by_hand", ["promote_canary", "drop_canary"])
+@pytest.mark.parametrize("decision", ["grow", "promote", "rollback"])
+def test_a_decision_that_somebody_else_overtook_does_not_hold_the_endpoint(
+    rollouts: Rollouts,
+    traffic: Traffic,
+    clock: ManualClock,
+    releases: Releases,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: str,
+    by_hand: str,
+) -> None:
+    if decision == "rollback":
+        traffic.arms["canary"] = Behaviour(errors=0.3)
+    started = rollouts.start("churn", "model:churn@2", POLICY)
+
+    def die(*_: object) -> None:
+        raise Unavailable("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            releases, {"grow": "set_share", "promote": "promote_canary", "rollback": "drop_canary"}[decision], die
+        )
+        with pytest.raises(Unavailable):
+            drive(rollouts, traffic, clock)
+    assert rollouts.status("churn").pending == decision
+    getattr(releases, by_hand)("churn")
+    stable = releases.get("churn").stable
+    assert rollouts.look("churn") is None
+    same = {("promote", "promote_canary"): "promoted", ("rollback", "drop_canary"): "rolled_back"}
+    assert rollouts.status("churn").status == same.get((decision, by_hand), "superseded")
+    assert releases.get("churn").stable == stable
+    assert rollouts.start("churn", "model:churn@3", POLICY).id != started.id
+
+
+def test_aborting_a_start_that_died_after_the_deployment_leaves_no_canary(
+    rollouts: Rollouts, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        deploy = releases.deploy
+
+        def deploy_and_die(*arguments: object, **named: object) -> None:
+            deploy(*arguments, **named)  # type: ignore[arg-type]
+            raise Unavailable("killed here")
+
+        patch.setattr(releases, "deploy", deploy_and_die)
+        with pytest.raises(Unavailable):
+            rollouts.start("churn", "model:churn@2", POLICY)
+    assert rollouts.abort("churn").status == "aborted"
+    assert releases.get("churn").canary is None
+
+
 def test_a_start_that_died_after_the_deployment_is_finished_by_a_look(
     rollouts: Rollouts, releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,10 +115,11 @@ class Rollouts:
         if rollout.status == "starting":
             self._deploy(rollout)
             return None
-        if rollout.pending is not None:
+        served = self._canaries.get(endpoint)
+        if rollout.pending is not None and _can_be_done(rollout, served):
             self._carry_out(rollout)
             return None
-        if self._canaries.get(endpoint).canary != rollout.release:
+        if served.canary != rollout.release:
             self._end(rollout, "superseded", "the canary was promoted, dropped or rolled back by somebody else")
             return None
         rollout, reading = self._read(rollout)
@@ -167,6 +168,8 @@ class Rollouts:
         rollout = self.status(endpoint)
         if not rollout.active:
             raise NotFound(f"no rollout goes on at endpoint {endpoint}; the last one: {rollout.status}")
+        if rollout.status == "starting":
+            rollout = self._deploy(rollout)  # It may be deployed already: only so is its canary known.
         if rollout.release is not None and self._canaries.get(endpoint).canary == rollout.release:
             self._canaries.drop_canary(endpoint, rollout.release, reason or "the rollout was aborted")
         return self._end(rollout, "aborted", reason)
@@ -262,3 +265,11 @@ class Rollouts:
             )
             emit(connection, event)
         return ended
+
+
+def _can_be_done(rollout: Rollout, served: Served) -> bool:
+    """Tell whether what is pending can still be done, or was done already; not after somebody else ended the trial."""
+    if served.canary == rollout.release:
+        return True
+    promoted = served.stable == rollout.release
+    return promoted if rollout.pending == "promote" else rollout.pending == "rollback" and not promoted
