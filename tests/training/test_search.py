@@ -30,7 +30,7 @@ def test_sound_candidates_come_first_and_are_told_as_they_end():
         PROBLEM,
         CANDIDATES,
         trials=5,
-        budget_s=60,
+        budget_s=600,
         note=lambda number, attempt: told.append((number, attempt)),
     )
     assert [attempt.candidate for attempt in made[:4]] == ["linear", "boosting", "boosting", "extra_trees"]
@@ -39,25 +39,26 @@ def test_sound_candidates_come_first_and_are_told_as_they_end():
 
 
 def test_recency_is_searched_only_where_rows_have_a_time():
-    assert all("half_life" not in a.parameters for a in search(ground(), PROBLEM, LINEAR, trials=3, budget_s=60))
-    lives = [a.parameters["half_life"] for a in search(ground(ageing=True), PROBLEM, LINEAR, trials=3, budget_s=60)]
+    assert all("half_life" not in a.parameters for a in search(ground(), PROBLEM, LINEAR, trials=3, budget_s=600))
+    lives = [a.parameters["half_life"] for a in search(ground(ageing=True), PROBLEM, LINEAR, trials=3, budget_s=600)]
     assert lives == [0.0, 0.1, 0.3]
 
 
 def test_a_search_that_starts_from_earlier_parameters_tries_them_first():
     start = {"candidate": "linear", "strength": 0.25, "half_life": 0.3}
-    made = search(ground(ageing=True), PROBLEM, CANDIDATES, trials=5, budget_s=60, start_from=start)
-    assert [(a.parameters["strength"], a.parameters["half_life"]) for a in made[:4]] == [
+    made = search(ground(ageing=True), PROBLEM, CANDIDATES, trials=6, budget_s=600, start_from=start)
+    assert [(a.parameters["strength"], a.parameters["half_life"]) for a in made[:5]] == [
         (0.25, 0.3),
+        (0.25, 0.01),
         (0.25, 0.03),
         (0.25, 0.1),
         (0.25, 0.0),
     ]
-    assert made[4].candidate == "boosting"
+    assert made[5].candidate == "boosting"
 
 
 def test_parameters_of_a_kind_that_is_gone_are_passed_over():
-    made = search(ground(), PROBLEM, LINEAR, trials=1, budget_s=60, start_from={"candidate": "gone"})
+    made = search(ground(), PROBLEM, LINEAR, trials=1, budget_s=600, start_from={"candidate": "gone"})
     assert made[0].parameters == {"strength": 1.0}
 
 
@@ -66,11 +67,11 @@ def test_one_candidate_that_fails_does_not_end_the_search():
         raise ValueError("no such luck")
 
     candidates = {"bad": Candidate("bad", "trees", fail, lambda trial: {}, [{}]), **LINEAR}
-    made = search(ground(), PROBLEM, candidates, trials=2, budget_s=60)
+    made = search(ground(), PROBLEM, candidates, trials=2, budget_s=600)
     assert (made[0].value, made[0].failure) == (None, "no such luck")
     assert best_of(made, ground(), PROBLEM) is made[1]
     with pytest.raises(InvalidData, match="no such luck"):
-        search(ground(), PROBLEM, {"bad": candidates["bad"]}, trials=2, budget_s=60)
+        search(ground(), PROBLEM, {"bad": candidates["bad"]}, trials=2, budget_s=600)
 
 
 def answered(ground, share, certainty):
