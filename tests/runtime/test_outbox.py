@@ -176,6 +176,20 @@ def test_an_event_that_always_fails_becomes_a_dead_letter_and_the_rest_goes_on(d
     assert status.dead_letters == 1
 
 
+def test_a_handler_that_gives_up_the_process_fails_like_any_other(database: Database) -> None:
+    calls: list[int] = []
+
+    def leave(event: Recorded) -> None:
+        calls.append(event.body["number"])
+        if len(calls) < 3:
+            sys.exit("enough")
+
+    with Outbox(database, [Subscription(name="a", handler=leave, first_retry_s=0.01)]) as outbox:
+        happen(database, 1, 2)
+        assert outbox.wait_delivered(PATIENCE_S)
+    assert calls == [1, 1, 1, 2]
+
+
 def test_failures_are_counted_over_restarts(database: Database) -> None:
     clock, listener = ManualClock(), Listener(fails_on=1)
     happen(database, 1, 2)

@@ -44,13 +44,14 @@ def test_more_to_do_is_done_without_a_pause() -> None:
     assert left == [0]
 
 
-def test_a_failure_is_logged_and_the_work_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError("out of luck"), SystemExit(3)])
+def test_a_failure_is_logged_and_the_work_goes_on(caplog: pytest.LogCaptureFixture, failure: BaseException) -> None:
     calls, recovered = [0], threading.Event()
 
     def work() -> bool:
         calls[0] += 1
         if calls[0] < 3:
-            raise RuntimeError("out of luck")
+            raise failure
         recovered.set()
         return False
 

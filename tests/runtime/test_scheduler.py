@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -222,21 +222,37 @@ def test_a_scheduler_that_lost_its_lease_cannot_write_over_its_successor(
     assert first.fire_due() == second.fire_due() == 0
 
 
-def test_a_running_firing_keeps_its_lease(database: Database) -> None:
+def test_a_running_firing_keeps_its_lease(database: Database, clock: ManualClock) -> None:
     release, runs = threading.Event(), Bell()
 
     def slow(firing: Firing) -> None:
         runs(firing)
         release.wait(PATIENCE_S)
 
-    with Scheduler(database, {"slow": slow}, poll_interval_s=0.01, lease_s=0.3) as first:
-        first.set("a", kind="slow", schedule=Every(0.01))
+    second = Scheduler(database, {"slow": slow}, clock=clock, lease_s=30)
+    second.set("a", kind="slow", schedule=Every(1))
+    clock.advance(1)
+    with Scheduler(database, {"slow": slow}, clock=clock, poll_interval_s=0.01, lease_s=30):
         eventually(lambda: len(runs.firings) == 1)
-        second = Scheduler(database, {"slow": slow}, lease_s=0.3)
-        until = time.monotonic() + 0.7
-        while time.monotonic() < until:
+        for _ in range(3):
+            clock.advance(20)
+            eventually(lambda: second.timers()[0].lease_until == clock.now() + timedelta(seconds=30))
             assert second.fire_due() == 0
         release.set()
+
+
+def test_a_handler_that_gives_up_the_process_fails_like_any_other(database: Database) -> None:
+    calls: list[str] = []
+
+    def leave(firing: Firing) -> None:
+        calls.append(firing.token)
+        if len(calls) < 3:
+            sys.exit("enough")
+
+    with Scheduler(database, {"ring": leave}, poll_interval_s=0.01, first_retry_s=0.01) as scheduler:
+        scheduler.set("a", kind="ring", schedule=At(datetime(2026, 1, 1, tzinfo=UTC)))
+        eventually(lambda: scheduler.timers()[0].last_at is not None)
+    assert len(calls) == 3 and len(set(calls)) == 1
 
 
 def test_handlers_act_in_the_name_of_the_scheduler(database: Database, clock: ManualClock) -> None:

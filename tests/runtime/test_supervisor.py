@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -85,12 +86,12 @@ def watch(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
         assert not one.thread.is_alive()
 
 
-def test_each_starts_only_when_the_one_before_is_ready(tmp_path: Path, watch: Callable[..., Watched]) -> None:
-    mark = tmp_path / "ready"
-    slow = python(
-        "import pathlib, sys, time; time.sleep(0.2); pathlib.Path(sys.argv[1]).touch(); time.sleep(600)", mark
+def test_each_starts_only_when_the_one_before_is_ready(watch: Callable[..., Watched]) -> None:
+    answers = iter([False, False, False, True])
+    watched = watch(
+        ProcessSpec(name="a", command=SLEEP, ready=lambda: next(answers)), ProcessSpec(name="b", command=SLEEP)
     )
-    watched = watch(ProcessSpec(name="a", command=slow, ready=mark.exists), ProcessSpec(name="b", command=SLEEP))
+    assert list(answers) == []
     assert [(event.kind, event.name) for event in watched.events] == [
         ("started", "a"),
         ("ready", "a"),
@@ -100,22 +101,22 @@ def test_each_starts_only_when_the_one_before_is_ready(tmp_path: Path, watch: Ca
     assert [state.status for state in watched.supervisor.states()] == ["running", "running"]
 
 
-def test_a_url_that_answers_200_means_ready(watch: Callable[..., Watched]) -> None:
+def test_a_url_that_answers_200_means_ready(tmp_path: Path, watch: Callable[..., Watched]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     code = (
-        "import http.server, sys, time\n"
+        "import http.server, sys\n"
+        "answers = iter([404, 503, 200])\n"
         "class H(http.server.BaseHTTPRequestHandler):\n"
         "    def do_GET(self):\n"
-        "        self.send_response(200 if time.time() > born + 0.3 and self.path == '/ready' else 503)\n"
+        "        self.send_response(next(answers) if self.path == '/ready' else 500)\n"
         "        self.end_headers()\n"
-        "born = time.time()\n"
         "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()\n"
     )
-    began = time.monotonic()
     watched = watch(ProcessSpec(name="web", command=python(code, port), ready=f"http://127.0.0.1:{port}/ready"))
-    assert time.monotonic() - began > 0.3
+    said = (tmp_path / "logs" / "web.log").read_text()
+    assert [line.split()[-2] for line in said.splitlines()] == ["404", "503", "200"]
     assert watched.supervisor.states()[0].status == "running"
 
 
@@ -130,6 +131,29 @@ def test_a_process_that_was_killed_comes_back_and_the_others_stay(watch: Callabl
     assert watched.supervisor.states()[0].restarts == 1
     assert watched.seen("exited", "a")[0].code == -signal.SIGKILL
     assert watched.supervisor.states()[1].restarts == 0
+
+
+def test_one_that_cannot_be_started_again_just_now_takes_no_other_with_it(
+    tmp_path: Path, watch: Callable[..., Watched], caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = watch(
+        ProcessSpec(name="a", command=SLEEP, backoff=QUICK), ProcessSpec(name="b", command=SLEEP, backoff=QUICK)
+    )
+    other = watched.pid("b")
+    (tmp_path / "logs").rename(tmp_path / "away")
+    (tmp_path / "logs").write_text("there is no room for a log")
+    os.kill(watched.pid("a"), signal.SIGKILL)
+    eventually(lambda: caplog.text.count("a cannot be started") > QUICK.max_failures)
+    assert watched.pid("b") == other and started_at(other)
+    (tmp_path / "logs").unlink()
+    eventually(lambda: len(watched.seen("ready", "a")) == 2)
+    assert watched.pid("b") == other
+
+
+def test_a_log_that_cannot_be_opened_fails_the_start(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("there is no room for a log")
+    with pytest.raises(Unavailable, match=r"a cannot be started: .*logs"):
+        Supervisor([ProcessSpec(name="a", command=SLEEP)], logs=tmp_path / "logs").start()
 
 
 def test_restarts_wait_longer_each_time_until_it_is_given_up_while_the_others_go_on(
@@ -368,3 +392,14 @@ def test_a_home_that_cannot_be_written_is_said_clearly(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="choose another"):
         HomeLock(tmp_path / "file" / "home")
+
+
+def test_a_home_on_a_disk_that_takes_no_more_is_said_clearly(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(Unavailable, match=r"cannot be locked: .*: free some space"):
+            HomeLock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    HomeLock(tmp_path).close()

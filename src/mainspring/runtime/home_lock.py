@@ -35,8 +35,16 @@ class HomeLock:
             raise Unavailable(
                 f"the home {home} cannot be written: {error.strerror}: choose another with --home", errno=error.errno
             ) from error
-        self._take(home)
-        self.describe({})
+        try:
+            self._take(home)
+            self.describe({})
+        except OSError as error:
+            os.close(self._file)
+            raise Unavailable(
+                f"the home {home} cannot be locked: {error.strerror}: free some space, or choose one on a local disk "
+                "with --home",
+                errno=error.errno,
+            ) from error
 
     def describe(self, urls: Mapping[str, str]) -> None:
         """Write down where the owner answers."""

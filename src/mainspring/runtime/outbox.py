@@ -283,12 +283,13 @@ class Outbox:
         try:
             with acting_as(f"subscriber {subscription.name}", f"event {recorded.id}"):
                 subscription.handler(recorded)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # A handler that gives up its process would only end this thread, and keep the delivery from everybody.
             log.warning("%s failed on event %d", subscription.name, recorded.id, exc_info=True)
             return self._after_failure(lane, recorded, attempts + 1, error)
         return self._advance(lane, recorded, None)
 
-    def _after_failure(self, lane: _Lane, recorded: Recorded, attempts: int, error: Exception) -> float | None:
+    def _after_failure(self, lane: _Lane, recorded: Recorded, attempts: int, error: BaseException) -> float | None:
         subscription = lane.subscription
         said = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
         if attempts >= subscription.max_attempts:
@@ -301,7 +302,7 @@ class Outbox:
                 at=self._clock.now(),
             )
             return self._advance(lane, recorded, letter)
-        wait_s = min(subscription.first_retry_s * 2.0 ** (attempts - 1), subscription.max_retry_s)
+        wait_s = min(subscription.first_retry_s * 2.0 ** min(attempts - 1, 60), subscription.max_retry_s)
         wait_s *= random.uniform(0.8, 1.0)
         retry_at = self._clock.now() + timedelta(seconds=wait_s)
         with self._database.begin() as connection:

@@ -78,7 +78,7 @@ class Periodic:
     def _once(self) -> bool:
         try:
             more = self._work()
-        except Exception:
+        except (Exception, SystemExit):
             self.failures = min(self.failures + 1, 16)
             logger.exception("%s failed %d times in a row", self.name, self.failures)
             return False

@@ -181,11 +181,12 @@ class Scheduler:
         due = timer.next_at
         assert due is not None
         firing = Firing(timer=timer.name, kind=timer.kind, due=due, payload=timer.payload)
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             with acting_as("scheduler", f"timer {timer.name}"):
                 self._handlers[timer.kind](firing)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # A handler that gives up its process would only end this thread, and hold the timer for ever.
             log.warning("timer %s failed", timer.name, exc_info=True)
             failure = error
         try:
@@ -196,7 +197,7 @@ class Scheduler:
         if not settled:
             log.warning("timer %s was changed or taken over while it fired", timer.name)
 
-    def _settle(self, timer: Timer, due: datetime, failure: Exception | None) -> bool:
+    def _settle(self, timer: Timer, due: datetime, failure: BaseException | None) -> bool:
         now = self._clock.now()
         next_at = store.next_time(timer.schedule, due, now)
         with self._database.begin() as connection:
@@ -206,7 +207,7 @@ class Scheduler:
             said = f"{type(failure).__name__}: {failure}"[:_MAX_ERROR_CHARS]
             if attempts >= self._max_attempts:
                 return store.settle(connection, timer, next_at=next_at, last_at=timer.last_at, error=said)
-            wait = timedelta(seconds=self._first_retry_s * 2.0 ** (attempts - 1))
+            wait = timedelta(seconds=self._first_retry_s * 2.0 ** min(attempts - 1, 30))
             return store.settle(
                 connection,
                 timer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import random
 import signal
@@ -22,12 +23,14 @@ from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import Conflict, Unavailable
 from mainspring.runtime.durable import replace_file
 from mainspring.runtime.guard import guarded, keeper_command
+from mainspring.runtime.process_logs import ProcessLogs
+
+logger = logging.getLogger(__name__)
 
 _TURN_S = 0.05
 _STARTING_TURN_S = 0.01
 _ROTATE_EVERY_TURNS = 20
 _PROBE_TIMEOUT_S = 1.0
-_TAIL_BYTES = 2000
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 Status = Literal["waiting", "starting", "running", "restarting", "failed", "stopped"]
@@ -131,8 +134,8 @@ class Supervisor:
         ``state_file`` is replaced by the list of `ProcessState` (JSON) whenever something happens.
         """
         self._children = [_Child(spec) for spec in specs]
-        self._logs, self._state_file, self._on_event = logs, state_file, on_event
-        self._max_log_bytes, self._kept_logs = max_log_bytes, kept_logs
+        self._logs = None if logs is None else ProcessLogs(logs, max_bytes=max_log_bytes, kept=kept_logs)
+        self._state_file, self._on_event = state_file, on_event
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -149,7 +152,11 @@ class Supervisor:
             with self._lock:
                 if self._stopping.is_set():
                     raise Conflict("the supervisor was stopped: make a new one")
-                self._launch(child)
+                try:
+                    self._launch(child)
+                except OSError as error:
+                    self.stop()
+                    raise Unavailable(f"{child.spec.name} cannot be started: {error}", name=child.spec.name) from error
             while child.comes_up:
                 self._turn()
                 if child.comes_up:
@@ -202,7 +209,7 @@ class Supervisor:
             for child in self._children:
                 self._attend(child)
                 if self._logs is not None and self._turns % _ROTATE_EVERY_TURNS == 0:
-                    _rotate(self._logs / f"{child.spec.name}.log", self._max_log_bytes, self._kept_logs)
+                    self._logs.rotate(child.spec.name)
 
     def _attend(self, child: _Child) -> None:
         now = self._clock.monotonic()
@@ -210,7 +217,12 @@ class Supervisor:
             self._after_end(child)
         elif child.status == "restarting" and now >= child.due:
             child.restarts += 1
-            self._launch(child)
+            try:
+                self._launch(child)
+            except OSError as error:
+                # No room for a process or its log just now: the others go on, and this one comes back when there is.
+                logger.error("%s cannot be started: %s; it is tried again", child.spec.name, error)
+                self._wait(child, now)
         elif child.status == "starting":
             self._probe(child, now)
 
@@ -219,7 +231,7 @@ class Supervisor:
         keeper = self._living_keeper()
         assert keeper.stdin is not None
         pipe = keeper.stdin.fileno()
-        output = self._open_log(spec.name)
+        output = None if self._logs is None else self._logs.open(spec.name)
         try:
             child.process = subprocess.Popen(
                 guarded(spec.command, keeper=pipe),
@@ -260,7 +272,11 @@ class Supervisor:
             child.status = "failed"
             self._tell("failed", child, code=child.exit_code)
             return
-        delay = min(backoff.first_s * 2.0**child.in_a_row, backoff.max_s)
+        self._wait(child, now)
+
+    def _wait(self, child: _Child, now: float) -> None:
+        backoff = child.spec.backoff
+        delay = min(backoff.first_s * 2.0 ** min(child.in_a_row, 60), backoff.max_s)
         delay *= 1 + backoff.jitter * random.uniform(-1, 1)
         child.in_a_row += 1
         child.due, child.status = now + delay, "restarting"
@@ -315,12 +331,6 @@ class Supervisor:
             self._keeper.wait()
             self._keeper = None
 
-    def _open_log(self, name: str) -> int | None:
-        if self._logs is None:
-            return None
-        self._logs.mkdir(parents=True, exist_ok=True)
-        return os.open(self._logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-
     def _reason(self, child: _Child) -> str:
         if child.exit_code is None:
             return "was stopped before it was ready"
@@ -329,9 +339,7 @@ class Supervisor:
             waited = f"did not become ready within {child.spec.ready_timeout_s:g} s, or was killed"
         if self._logs is None:
             return waited
-        log = self._logs / f"{child.spec.name}.log"
-        tail = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
-        return f"{waited}; the end of {log}:\n{tail}" if tail else f"{waited}; {log} is empty"
+        return f"{waited}; {self._logs.last_words(child.spec.name)}"
 
     def _tell(self, kind: EventKind, child: _Child, **facts: float | None) -> None:
         if self._state_file is not None:
@@ -391,20 +399,3 @@ def _answers(url: str) -> bool:
         return connection.getresponse().status == 200
     finally:
         connection.close()
-
-
-def _rotate(log: Path, max_bytes: int, kept: int) -> None:
-    try:
-        if log.stat().st_size < max_bytes:
-            return
-        for number in range(kept - 1, 0, -1):
-            with suppress(FileNotFoundError):
-                log.with_name(f"{log.name}.{number}").replace(log.with_name(f"{log.name}.{number + 1}"))
-        # The process holds the file open for appending, so its content moves, not its name.
-        with log.open("rb+") as source, log.with_name(f"{log.name}.1").open("wb") as target:
-            while chunk := source.read(2**20):
-                target.write(chunk)
-            source.truncate(0)
-    except OSError:
-        # A full disk must not take the supervisor down; the log goes on growing until there is room.
-        return
