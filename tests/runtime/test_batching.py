@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from mainspring.core.errors import MainspringError, OverLimit, Unavailable
-from mainspring.runtime.batching import Batcher
+from mainspring.runtime.batching import Batcher, Turn
 
 
 class Model:
@@ -35,15 +35,30 @@ def submitted(
     """What each of *items* is answered when all are submitted in one turn of the loop."""
 
     async def work() -> Answers:
-        batcher = Batcher(model, loop=asyncio.get_running_loop(), **options)
         answers: Answers = {}
+        batcher = made(model, answers.__setitem__, **options)
         for item in items:
-            batcher.submit(item, rows, lambda answer, item=item: answers.__setitem__(item, answer))
+            batcher.submit(item, rows)
         for _ in range(turns):
             await asyncio.sleep(0)
         return dict(answers)
 
     return run(work())
+
+
+def made(
+    model: Callable[[list[int]], list[int]], answer: Callable[[int, int | Exception], object], **options: Any
+) -> Batcher[int, int]:
+    """A batcher that tells of each item how it ended."""
+
+    def done(items: list[int], results: list[int]) -> None:
+        for item, result in zip(items, results, strict=True):
+            answer(item, result)
+
+    def failed(item: int, error: Exception) -> None:
+        answer(item, error)
+
+    return Batcher(model, done, failed, loop=asyncio.get_running_loop(), **options)
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -77,16 +92,16 @@ def test_an_item_larger_than_a_run_is_run_alone() -> None:
 
 def test_more_rows_than_may_wait_are_refused_at_once_and_the_others_are_served() -> None:
     async def work() -> list[Any]:
-        batcher = Batcher(Model(), loop=asyncio.get_running_loop(), max_waiting=10)
         answers: list[Any] = []
-        batcher.submit(1, 6, answers.append)
+        batcher = made(Model(), lambda _, answer: answers.append(answer), max_waiting=10)
+        batcher.submit(1, 6)
         with pytest.raises(OverLimit, match="6 rows wait already, at most 10"):
-            batcher.submit(2, 5, answers.append)
-        batcher.submit(3, 4, answers.append)
+            batcher.submit(2, 5)
+        batcher.submit(3, 4)
         assert batcher.waiting_rows == 10
         await asyncio.sleep(0)
         assert batcher.waiting_rows == 0
-        batcher.submit(4, 5, answers.append)
+        batcher.submit(4, 5)
         await asyncio.sleep(0)
         return answers
 
@@ -110,7 +125,7 @@ def test_a_bad_item_alone_is_run_once() -> None:
 def test_a_model_that_gives_another_number_of_results_answers_nobody_with_them() -> None:
     answers = submitted([1, 2, 3], lambda items: [2, 4])
     assert [str(answer) for answer in answers.values()] == [
-        "the model gave 2 results for 3 requests; none can be trusted"
+        "the model gave 2 results for 1 requests; none can be trusted"
     ] * 3
     assert all(isinstance(answer, MainspringError) for answer in answers.values())
 
@@ -127,12 +142,12 @@ def test_a_delay_gathers_what_comes_within_it() -> None:
     model = Model()
 
     async def work() -> None:
-        batcher = Batcher(model, loop=asyncio.get_running_loop(), max_delay_ms=30)
         answered = asyncio.Event()
-        batcher.submit(1, 1, lambda _: None)
+        batcher = made(model, lambda *_: answered.set(), max_delay_ms=30)
+        batcher.submit(1, 1)
         await asyncio.sleep(0.001)
         assert model.runs == []
-        batcher.submit(2, 1, lambda _: answered.set())
+        batcher.submit(2, 1)
         await asyncio.wait_for(answered.wait(), 10)
 
     run(work())
@@ -141,15 +156,62 @@ def test_a_delay_gathers_what_comes_within_it() -> None:
 
 def test_closing_answers_what_waits_and_refuses_what_comes() -> None:
     async def work() -> list[Any]:
-        batcher = Batcher(Model(), loop=asyncio.get_running_loop())
         answers: list[Any] = []
-        batcher.submit(1, 1, answers.append)
+        batcher = made(Model(), lambda _, answer: answers.append(answer))
+        batcher.submit(1, 1)
         batcher.close()
         with pytest.raises(Unavailable):
-            batcher.submit(2, 1, answers.append)
+            batcher.submit(2, 1)
         await asyncio.sleep(0)
         return answers
 
     answers = run(work())
     assert len(answers) == 1
     assert isinstance(answers[0], Unavailable)
+
+
+def test_batchers_that_share_a_turn_are_closed_together_once() -> None:
+    async def work() -> list[str]:
+        told: list[str] = []
+        turn = Turn(asyncio.get_running_loop(), lambda: told.append("close"))
+        batchers = [made(Model(), lambda item, _: told.append(str(item)), turn=turn) for _ in range(2)]
+        batchers[0].submit(1, 1)
+        batchers[1].submit(2, 1)
+        batchers[0].submit(3, 1)
+        await asyncio.sleep(0)
+        return told
+
+    assert run(work()) == ["1", "3", "2", "close"]
+
+
+def test_what_does_not_fit_into_a_turn_comes_in_the_next_one_and_is_closed_too() -> None:
+    async def work() -> list[str]:
+        told: list[str] = []
+        turn = Turn(asyncio.get_running_loop(), lambda: told.append("close"))
+        batcher = made(Model(), lambda item, _: told.append(str(item)), turn=turn, max_batch_rows=1)
+        batcher.submit(1, 1)
+        batcher.submit(2, 1)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return told
+
+    assert run(work()) == ["1", "close", "2", "close"]
+
+
+def test_a_turn_is_closed_when_its_work_fails_and_when_it_has_none() -> None:
+    async def work() -> list[str]:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+        turn = Turn(asyncio.get_running_loop(), lambda: told.append("close"))
+
+        def broken() -> None:
+            raise ValueError("broken")
+
+        turn.call_soon(broken)
+        await asyncio.sleep(0)
+        turn.close_soon()
+        turn.close_soon()
+        await asyncio.sleep(0)
+        return told
+
+    assert run(work()) == ["close", "broken", "close"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 
-class PredictionItem(msgspec.Struct, frozen=True, array_like=True):
+class PredictionItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One answered request of *rows* rows.
 
     ``values`` is column-major: one list for each name of the batch, each of ``rows`` values. When the model takes one
@@ -24,11 +25,11 @@ class PredictionItem(msgspec.Struct, frozen=True, array_like=True):
     status: int
     rows: int
     values: list[Any]
-    outputs: list[list[Any]]
+    outputs: Sequence[list[Any]]
     error: str | None = None
 
 
-class PredictionBatch(msgspec.Struct, frozen=True, tag="prediction", array_like=True):
+class PredictionBatch(msgspec.Struct, frozen=True, tag="prediction", array_like=True, gc=False):
     """The requests of one model run; what they share is said once."""
 
     endpoint: str

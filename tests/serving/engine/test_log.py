@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.core.errors import Unavailable
+from mainspring.core.errors import MainspringError, TooLarge, Unavailable
 from mainspring.runtime.spool import SpoolReader, SpoolWriter
 from mainspring.serving.engine.log import PredictionLog
 
 
-async def durable(log: PredictionLog) -> Unavailable | None:
+async def durable(log: PredictionLog) -> MainspringError | None:
     """Wait until the log says that everything is on disk."""
-    told: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
+    told: asyncio.Future[MainspringError | None] = asyncio.get_running_loop().create_future()
     log.when_durable(told.set_result)
     return await asyncio.wait_for(told, 10)
 
@@ -86,3 +86,45 @@ def test_those_who_wait_hear_that_the_disk_failed() -> None:
         log.close()
 
     asyncio.run(main())
+
+
+class Writes:
+    """A spool that keeps each append, and takes no more than 10 bytes in one."""
+
+    def __init__(self) -> None:
+        self.appends: list[list[bytes]] = []
+
+    def append_many(self, records: list[bytes]) -> None:
+        """Keep one append."""
+        if sum(map(len, records)) > 10:
+            raise TooLarge("more than 10 bytes")
+        self.appends.append(records)
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+
+async def staged(spool: Writes, *facts: bytes) -> list[MainspringError | None]:
+    """Append facts in one turn of the loop; gives what each was told."""
+    log = PredictionLog(spool, asyncio.get_running_loop(), interval_s=60)
+    told: list[MainspringError | None] = []
+    for fact in facts:
+        log.append_soon(fact, told.append)
+    assert spool.appends == []
+    await asyncio.sleep(0)
+    log.close()
+    return told
+
+
+def test_the_facts_of_one_turn_are_one_write_in_their_order() -> None:
+    spool = Writes()
+    assert asyncio.run(staged(spool, b"one", b"two")) == [None, None]
+    assert spool.appends == [[b"one", b"two"]]
+
+
+def test_a_fact_that_is_too_large_is_not_in_the_way_of_the_others() -> None:
+    spool = Writes()
+    first, second, third = asyncio.run(staged(spool, b"one", bytes(11), b"three"))
+    assert (first, third) == (None, None)
+    assert isinstance(second, TooLarge)
+    assert spool.appends == [[b"one"], [b"three"]]

@@ -51,22 +51,19 @@ class Inference(Ask):
     def answered(self) -> None:
         """Send the outputs: by the short way when nothing special was asked for."""
         wire: _Wire = self.arm.wire or _wire_of(self.arm)
-        if wire.short and self.wanted is None and not self.binary and self.rows.rows == 1:
-            self._short(wire)
-        else:
+        if not (wire.short and self.wanted is None and not self.binary and self.rows.rows == 1):
             self._full()
-
-    def failed(self, error: MainspringError) -> None:
-        """Send the refusal."""
-        refuse(self.request, error, b"x-prediction-id: %b\r\n" % self.id.encode())
-
-    def _short(self, wire: _Wire) -> None:
+            return
         prediction = self.id.encode()
         told = [_encode(rows if scalar else rows[0]) for rows, scalar in zip(self.outputs, wire.scalars, strict=True)]
         client_id = self.client_id
         shown = b'"%b"' % prediction if client_id is None else _encode(client_id)
         body = wire.template % (prediction, shown, *told)
         self.request.respond(200, body, headers=b"x-prediction-id: %b\r\n" % prediction)
+
+    def failed(self, error: MainspringError) -> None:
+        """Send the refusal."""
+        refuse(self.request, error, b"x-prediction-id: %b\r\n" % self.id.encode())
 
     def _full(self) -> None:
         arm, parts, outputs = self.arm, [], []
@@ -192,8 +189,7 @@ class EndpointInference:
         """Take one request."""
         started = perf_counter_ns()
         gate, endpoint, fields = self._gate, self._endpoint, request.fields
-        names = tuple(fields[::2])
-        places = _places.get(names) or _places_of(names)
+        places = _places.get(request.names) or _places_of(request.names)
         if places.special or not endpoint.common or gate.waiting >= gate.limit or request.method != b"POST":
             infer(request, endpoint, gate, self._max_bytes)
             return

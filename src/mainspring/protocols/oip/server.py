@@ -127,7 +127,7 @@ class OpenInference:
         self._table.endpoint(name)
         facts = label_facts(name, request.body)
 
-        def durable(failed: Unavailable | None) -> None:
+        def durable(failed: MainspringError | None) -> None:
             if failed is not None:
                 refuse(request, failed)
             else:

@@ -15,17 +15,13 @@ RETRY = b"retry-after: 1\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
-_BODILESS = frozenset((204, 304))
+BODILESS = frozenset((204, 304))
+"""The statuses whose answers carry no body at all (RFC 9110, 6.4.1)."""
 
 
 def answer_head(status: int, content_type: bytes, date: bytes) -> bytes:
     """The beginning of every answer with this status and type, up to the number of the `content-length`."""
     return b"%b%bcontent-type: %b\r\ncontent-length: " % (_status_line(status), date, content_type)
-
-
-def has_body(status: int) -> bool:
-    """Whether an answer with this status carries a body at all (RFC 9110, 6.4.1)."""
-    return status not in _BODILESS
 
 
 def bodiless_answer(status: int, headers: bytes, date: bytes) -> bytes:

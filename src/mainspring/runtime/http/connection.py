@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import cast
 
-from mainspring.runtime.http.answers import CLOSE, CONTINUE, KEEP, bodiless_answer, error_body, has_body
+from mainspring.runtime.http.answers import BODILESS, CLOSE, CONTINUE, KEEP, bodiless_answer, error_body
 from mainspring.runtime.http.reading import RequestReader
 from mainspring.runtime.http.request import Answer, Request
 from mainspring.runtime.http.state import ServerState
@@ -66,7 +66,11 @@ class Connection(asyncio.Protocol):
             self._advance()
             return
         reader.feed(data)
-        if reader.parsed:
+        parsed = reader.parsed
+        if len(parsed) == 1 and not (self.queue or self.writing_paused or self.dispatching):
+            # What nearly every client does: one request, and nothing that waits before it.
+            self._dispatch(parsed.popleft())
+        elif parsed:
             self._advance()
         if reader.expecting:
             self._invite()
@@ -210,7 +214,7 @@ class Connection(asyncio.Protocol):
             headers += CLOSE
         elif request.version == "1.0":
             headers += KEEP
-        if not has_body(status):
+        if status in BODILESS:
             self.transport.write(bodiless_answer(status, headers, state.date))
         else:
             head = state.heads.get((status, content_type)) or state.head(status, content_type)

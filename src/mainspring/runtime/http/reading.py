@@ -44,7 +44,7 @@ class RequestReader:
         self.parsed: deque[Request] = deque()
         self.deaf = self.refused = self.expecting = False
         self.since = state.now
-        self.names: list[bytes] = []
+        self.names: tuple[bytes, ...] = ()
         self.has_host = self.has_connection = False
         self.url = self.body = b""
         self.fields: Fields = []
@@ -84,7 +84,7 @@ class RequestReader:
         self.deaf = self.refused = True
         self.url = b""
         self._drop_buffer()
-        request = Request(self.channel, b"", b"", [], b"", False, "1.1")
+        request = Request(self.channel, b"", b"", [], b"", False, "1.1", ())
         request.answer = (status, error_body(message), JSON, RETRY if status == 503 else b"")
         self.parsed.append(request)
 
@@ -142,7 +142,7 @@ class RequestReader:
     def on_message_complete(self) -> None:
         parser, fields = self.parser, self.head or []
         keep_alive = parser.should_keep_alive()
-        names = fields[::2]
+        names = tuple(fields[::2])
         # A client sends the same names again and again: they are looked at once.
         if names != self.names:
             self._look_at(names)
@@ -156,7 +156,7 @@ class RequestReader:
             self.body = bytes(self.buffer)
             self._drop_buffer()
         target = self.url if self.url[0] == _SLASH else _origin_form(self.url)
-        request = Request(self.channel, parser.get_method(), target, fields, self.body, keep_alive, version)
+        request = Request(self.channel, parser.get_method(), target, fields, self.body, keep_alive, version, self.names)
         self.parsed.append(request)
         self.url = self.body = b""
         self.head = None
@@ -169,7 +169,7 @@ class RequestReader:
 
     # Rules.
 
-    def _look_at(self, names: list[bytes]) -> None:
+    def _look_at(self, names: tuple[bytes, ...]) -> None:
         lower = [name.lower() for name in names]
         self.names = names
         self.has_host = lower.count(b"host") == 1
@@ -235,7 +235,7 @@ class RequestReader:
 _SLASH = ord("/")
 
 
-def _check_version(version: str, names: list[bytes]) -> None:
+def _check_version(version: str, names: tuple[bytes, ...]) -> None:
     if version != "1.0":
         raise Refusal(505, f"HTTP/{version} is not spoken here; use HTTP/1.1")
     # RFC 9112, 6.1: an HTTP/1.0 hop does not know chunks, so the two ends may disagree on where the body stops.

@@ -24,10 +24,13 @@ class Channel(Protocol):
 class Request:
     """A whole request, body included; lives on the event loop's thread.
 
-    `path` is raw and without the query; `query` is raw and without the question mark.
+    `path` is raw and without the query; `query` is raw and without the question mark. `names` are the names of the
+    header's fields as they came; requests of one connection with the same names share the tuple.
     """
 
-    __slots__ = ("_by_name", "_channel", "answer", "body", "fields", "keep_alive", "method", "path", "query", "version")
+    __slots__ = (
+        "_by_name", "_channel", "answer", "body", "fields", "keep_alive", "method", "names", "path", "query", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,9 +41,11 @@ class Request:
         body: bytes,
         keep_alive: bool,
         version: str,
+        names: tuple[bytes, ...],
     ) -> None:
         self._channel = channel
         self.fields = fields
+        self.names = names
         self._by_name: dict[bytes, bytes] | None = None
         self.method = method
         self.path, _, self.query = target.partition(b"?")

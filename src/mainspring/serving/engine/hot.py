@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from time import perf_counter_ns, time_ns
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Unavailable
+from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
 from mainspring.core.ids import new_id
 from mainspring.predictions.model import PredictionBatch, PredictionItem, encode_fact
 from mainspring.runtime.batching import Batcher
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import Rows
 from mainspring.serving.engine.log import PredictionLog
-from mainspring.serving.engine.meters import LATENCY_BUCKETS_US, Meter
+from mainspring.serving.engine.meters import Meter
 from mainspring.serving.engine.routing import Split
 from mainspring.serving.engine.session import Session
 from mainspring.serving.features import FeatureReader
@@ -27,6 +26,8 @@ from mainspring.serving.model import Arm, EndpointState, FeatureBinding
 MAX_BATCH_ROWS = 256
 MAX_WAITING_ROWS = 16_384
 
+Outputs = Sequence[list[Any]]
+"""What a request is answered: a list for each output of the model, with an entry for each row."""
 
 UNIT_HEADERS = (b"x-mainspring-unit", b"x-user")
 
@@ -57,7 +58,7 @@ class Ask:
 
     arm: LoadedArm
     rows: Rows
-    outputs: Sequence[list[Any]]
+    outputs: Outputs
 
     def __init__(self, unit: str | None, event_us: int | None, started: int) -> None:
         self.id = new_id()
@@ -72,19 +73,6 @@ class Ask:
     def failed(self, error: MainspringError) -> None:
         """Send the refusal."""
         raise AssertionError("a protocol says how its request is refused")
-
-    def done(self, result: object) -> None:
-        """Take the result of the model run: anything but an exception is an answer."""
-        self.arm.gate.waiting -= self.rows.rows
-        if not isinstance(result, BaseException):
-            try:
-                self.answered()
-            except (TypeError, ValueError, LookupError) as unwritable:
-                # The others of the batch still wait for their answers.
-                self.failed(MainspringError(f"the model's answer cannot be written: {unwritable}"))
-            return
-        error = result if isinstance(result, MainspringError) else MainspringError(f"the model failed: {result}")
-        self.arm.refuse(self, error)
 
 
 class Opened:
@@ -127,29 +115,26 @@ class LoadedArm:
         self._log = log
         self._output_names = [output.name for output in self.outputs]
         loop = asyncio.get_running_loop()
-        self._lane = self._inline_lane(loop) if self.session.inline else ThreadLane(self.run, opened, loop)
+        self._lane = self._inline_lane(loop) if self.session.inline else ThreadLane(self, opened, loop)
 
-    def _inline_lane(self, loop: asyncio.AbstractEventLoop) -> Batcher[Ask, Ask]:
-        return Batcher(self.run, loop=loop, max_batch_rows=MAX_BATCH_ROWS, max_waiting=2 * self.gate.limit)
+    def _inline_lane(self, loop: asyncio.AbstractEventLoop) -> Batcher[Ask, Outputs]:
+        most, turn = 2 * self.gate.limit, self._log.turn
+        return Batcher(
+            self.run, self.ran, self.failed, loop=loop, turn=turn, max_batch_rows=MAX_BATCH_ROWS, max_waiting=most
+        )
 
     def submit(self, ask: Ask, rows: Rows) -> None:
         """Queue a checked request for the next model run; raises OverLimit when too many wait."""
         ask.rows = rows
-        self._lane.submit(ask, rows.rows, ask.done)
+        self._lane.submit(ask, rows.rows)
         self.gate.waiting += rows.rows
 
-    def run(self, asks: list[Ask]) -> list[Ask]:
-        """Run the model over the rows of all, and log them; nothing is answered here."""
-        first = asks[0].rows.shape
-        if first is not None and len(asks) > 1:
+    def run(self, asks: list[Ask]) -> list[Outputs]:
+        """Run the model over the rows of all; gives the outputs of each. May be called on a thread."""
+        if len(asks) > 1 and asks[0].rows.shape is not None:
             # Rows of a graph with free or fixed sizes cannot be put under one another: each gets a run of its own.
             return [self.run([ask])[0] for ask in asks]
         outputs = self.session.run([ask.rows for ask in asks])
-        self._record(asks, outputs)
-        return asks
-
-    def _record(self, asks: list[Ask], outputs: list[list[Any]]) -> None:
-        now, at_us = perf_counter_ns(), time_ns() // 1000
         rows = sum([ask.rows.rows for ask in asks])
         for described, output in zip(self.outputs, outputs, strict=True):
             if type(output) is not list or len(output) != rows:
@@ -157,60 +142,123 @@ class LoadedArm:
                     f"the model's output {described.name!r} has not one entry for each of the {rows} rows; "
                     "export the model with the rows as the first dimension of every output"
                 )
-        items, latencies, total_us = [], self.meter.latencies, 0
-        for ask, own in zip(asks, _shares(asks, rows, outputs), strict=True):
-            ask.outputs = own
-            values = ask.rows.values
-            latency_us = (now - ask.started) // 1000
-            total_us += latency_us
-            latencies[bisect_left(LATENCY_BUCKETS_US, latency_us)] += 1
-            if type(values) is not list:
-                values = values.tolist()
-            items.append(
-                PredictionItem(ask.id, at_us, ask.unit, ask.event_us, latency_us, 200, ask.rows.rows, values, list(own))
-            )
-        self._append(items)
-        self.meter.answered(len(asks), rows, total_us)
+        return _shares(asks, rows, outputs)
 
-    def _append(self, items: list[PredictionItem]) -> None:
-        state = self.state
-        batch = PredictionBatch(
-            self.endpoint, state.model, state.release, self.name, self.layout.logged_names, self._output_names, items
-        )
-        self._log.append([encode_fact(batch)])
+    def ran(self, asks: list[Ask], results: list[Outputs]) -> None:
+        """Log what the model gave, and answer once it is in the log."""
+        now, at_us = perf_counter_ns(), time_ns() // 1000
+        items, latencies = [], []
+        for ask, outputs in zip(asks, results, strict=True):
+            ask.outputs = outputs
+            latency_us = (now - ask.started) // 1000
+            latencies.append(latency_us)
+            taken = ask.rows
+            values = taken.values if type(taken.values) is list else taken.values.tolist()
+            items.append(
+                PredictionItem(ask.id, at_us, ask.unit, ask.event_us, latency_us, 200, taken.rows, values, outputs)
+            )
+        try:
+            fact = self._fact(items)
+        except (TypeError, ValueError, OverflowError) as unwritable:
+            self._refuse_unwritable(asks, results, unwritable)
+            return
+
+        def logged(failed: MainspringError | None) -> None:
+            if failed is None:
+                self._answer(asks, latencies)
+            else:
+                for ask in asks:
+                    self.gate.waiting -= ask.rows.rows
+                    self._refused(ask, failed)
+
+        self._log.append_soon(fact, logged)
+
+    def failed(self, ask: Ask, error: Exception) -> None:
+        """Take note that the model failed on this request."""
+        self.gate.waiting -= ask.rows.rows
+        self.refuse(ask, error if isinstance(error, MainspringError) else MainspringError(f"the model failed: {error}"))
 
     def refuse(self, ask: Ask, error: MainspringError) -> None:
         """Log that this arm gave no prediction, and answer with the error."""
-        self.meter.failed(error.status)
         latency_us = (perf_counter_ns() - ask.started) // 1000
+        told = str(error)[:500]
         item = PredictionItem(
-            ask.id, time_ns() // 1000, ask.unit, ask.event_us, latency_us, error.status, 1, [], [], str(error)[:500]
+            ask.id, time_ns() // 1000, ask.unit, ask.event_us, latency_us, error.status, 1, [], [], told
         )
-        try:
-            self._append([item])
-        except Unavailable as unlogged:
-            error = unlogged
+        self._log.append_soon(self._fact([item]), lambda unlogged: self._refused(ask, unlogged or error))
+
+    def _answer(self, asks: list[Ask], latencies: list[int]) -> None:
+        rows = 0
+        for ask in asks:
+            rows += ask.rows.rows
+            try:
+                ask.answered()
+            except (TypeError, ValueError, LookupError) as unwritable:
+                # The others of the batch still wait for their answers.
+                ask.failed(MainspringError(f"the model's answer cannot be written: {unwritable}"))
+        self.gate.waiting -= rows
+        self.meter.answered(latencies, rows)
+
+    def _refused(self, ask: Ask, error: MainspringError) -> None:
+        self.meter.failed(error.status)
         ask.failed(error)
 
+    def _refuse_unwritable(self, asks: list[Ask], results: list[Outputs], error: Exception) -> None:
+        if len(asks) == 1:
+            self.failed(asks[0], MainspringError(f"the model's answer cannot be written: {error}"))
+            return
+        for ask, outputs in zip(asks, results, strict=True):
+            self.ran([ask], [outputs])
 
-def _shares(asks: list[Ask], rows: int, outputs: list[list[Any]]) -> Iterable[Sequence[list[Any]]]:
+    def _fact(self, items: list[PredictionItem]) -> bytes:
+        state = self.state
+        return encode_fact(
+            PredictionBatch(
+                self.endpoint,
+                state.model,
+                state.release,
+                self.name,
+                self.layout.logged_names,
+                self._output_names,
+                items,
+            )
+        )
+
+
+def _shares(asks: list[Ask], rows: int, outputs: list[list[Any]]) -> list[Outputs]:
     """Give each request its own rows of every output."""
     if rows == len(asks):
-        return zip(*[[[row] for row in output] for output in outputs], strict=True)
+        return list(zip(*[[[row] for row in output] for output in outputs], strict=True))
     ends = list(accumulate([ask.rows.rows for ask in asks], initial=0))
     return [[output[start:end] for output in outputs] for start, end in pairwise(ends)]
+
+
+class Runs(Protocol):
+    """What a lane works for: an arm, or whatever else runs requests and is told how they ended."""
+
+    def run(self, asks: list[Ask]) -> list[Outputs]:
+        """Run the model over all; gives the outputs of each."""
+        ...
+
+    def ran(self, asks: list[Ask], results: list[Outputs]) -> None:
+        """Take the outputs of a run."""
+        ...
+
+    def failed(self, ask: Ask, error: Exception) -> None:
+        """Take what went wrong with one."""
+        ...
 
 
 class ThreadLane:
     """Runs the batches of one arm on a thread, one at a time; what arrives meanwhile makes the next batch."""
 
-    def __init__(self, run: Callable[[list[Ask]], list[Ask]], opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
-        self._run, self._opened, self._loop = run, opened, loop
+    def __init__(self, arm: Runs, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+        self._arm, self._opened, self._loop = arm, opened, loop
         self._waiting: deque[Ask] = deque()
         self._running = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
-    def submit(self, ask: Ask, rows: int, done: object) -> None:
+    def submit(self, ask: Ask, rows: int) -> None:
         """Queue one request; the gate has seen to it that not too many wait."""
         self._opened.hold()
         self._waiting.append(ask)
@@ -228,11 +276,11 @@ class ThreadLane:
 
     def _start(self, batch: list[Ask]) -> None:
         self._running += 1
-        self._thread.submit(self._run, batch).add_done_callback(
+        self._thread.submit(self._arm.run, batch).add_done_callback(
             lambda ran: self._loop.call_soon_threadsafe(self._finished, batch, ran)
         )
 
-    def _finished(self, batch: list[Ask], ran: Future[list[Ask]]) -> None:
+    def _finished(self, batch: list[Ask], ran: Future[list[Outputs]]) -> None:
         self._running -= 1
         failed = ran.exception()
         if failed is not None and len(batch) > 1:
@@ -240,9 +288,12 @@ class ThreadLane:
             for ask in batch:
                 self._start([ask])
             return
-        for ask in batch:
+        for _ in batch:
             self._opened.release()
-            ask.done(failed or ask)
+        if failed is None:
+            self._arm.ran(batch, ran.result())
+        else:
+            self._arm.failed(batch[0], failed if isinstance(failed, Exception) else RuntimeError(repr(failed)))
         self._next()
 
 

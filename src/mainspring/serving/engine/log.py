@@ -1,8 +1,8 @@
 """The prediction log of one data worker: every answer is in the spool before it is sent.
 
 A prediction is appended to the spool file before its answer leaves, so an answered prediction survives the death of the
-process; the file is forced to disk some times a second, which bounds what a power cut can take. A label is answered
-only after the disk has it.
+process; what all models did in one turn of the event loop is one write. The file is forced to disk some times a
+second, which bounds what a power cut can take. A label is answered only after the disk has it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from mainspring.core.errors import OverLimit, Unavailable
+from mainspring.core.errors import MainspringError, OverLimit, Unavailable
+from mainspring.runtime.batching import Turn
 
-Durable = Callable[[Unavailable | None], None]
+Durable = Callable[[MainspringError | None], None]
 
 
 class Spool(Protocol):
@@ -37,6 +38,8 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._waiting: list[Durable] = []
         self._dirty = self._closing = False
+        self._staged: list[tuple[bytes, Durable]] = []
+        self.turn = Turn(loop, self._append_staged)
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._force, name="prediction-log", daemon=True)
         self._thread.start()
@@ -51,6 +54,14 @@ class PredictionLog:
             ) from failed
         self._dirty = True
 
+    def append_soon(self, fact: bytes, then: Durable) -> None:
+        """Append one fact together with all others of this turn of the loop, then call *then*, on the loop.
+
+        *then* gets what stood in the way, or None when the fact is in the spool.
+        """
+        self._staged.append((fact, then))
+        self.turn.close_soon()
+
     def when_durable(self, done: Durable) -> None:
         """Call *done* on the loop once everything appended so far is on disk, or with what stood in the way."""
         with self._lock:
@@ -62,6 +73,22 @@ class PredictionLog:
         self._closing = True
         self._wake.set()
         self._thread.join()
+
+    def _append_staged(self) -> None:
+        staged, self._staged = self._staged, []
+        if not staged:
+            return
+        failed = self._try([fact for fact, _ in staged])
+        for fact, then in staged:
+            # Together they may be too large, and one that is must not be in the way of the others.
+            then(self._try([fact]) if failed is not None and len(staged) > 1 else failed)
+
+    def _try(self, facts: list[bytes]) -> MainspringError | None:
+        try:
+            self.append(facts)
+        except MainspringError as failed:
+            return failed
+        return None
 
     def _force(self) -> None:
         while not self._closing:
@@ -85,6 +112,6 @@ class PredictionLog:
             self._loop.call_soon_threadsafe(_tell, waiting, failed)
 
 
-def _tell(waiting: list[Durable], failed: Unavailable | None) -> None:
+def _tell(waiting: list[Durable], failed: MainspringError | None) -> None:
     for done in waiting:
         done(failed)

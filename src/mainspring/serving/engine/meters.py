@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from mainspring.runtime.telemetry.metrics import LATENCY_BUCKETS_S, SIZE_BUCKETS, Counter, Family, Metrics
 
 Arm = tuple[str, str, str]
@@ -11,28 +13,30 @@ LATENCY_BUCKETS_US = tuple(round(bound * 1e6) for bound in LATENCY_BUCKETS_S)
 
 
 class Meter:
-    """The counters of one arm; the hot path adds to ``latencies``, the counts of LATENCY_BUCKETS_US, by itself."""
+    """The counters of one arm."""
 
-    __slots__ = ("_latency", "_requests", "_rows", "_runs", "latencies", "statuses")
+    __slots__ = ("_latency", "_requests", "_rows", "_runs", "statuses")
 
     def __init__(self, meters: Meters, arm: Arm) -> None:
         self._latency = meters.latency.labels(*arm)
         self._rows = meters.rows.labels(*arm)
         self._runs = meters.runs.labels(*arm)
         self._requests = (meters.requests, arm)
-        self.latencies = self._latency.counts
         self.statuses: dict[int, Counter] = {}
 
     def failed(self, status: int) -> None:
         """Count one answer that is no prediction."""
         self._status(status).value += 1
 
-    def answered(self, requests: int, rows: int, latency_us: int) -> None:
-        """Count the answers of one model run; *latency_us* is the sum over its requests."""
-        self._status(200).value += requests
+    def answered(self, latencies_us: list[int], rows: int) -> None:
+        """Count the answers of one model run over *rows* rows, by the latency of each."""
+        self._status(200).value += len(latencies_us)
         self._rows.value += rows
         self._runs.observe(rows)
-        self._latency.sum += latency_us / 1e6
+        self._latency.sum += sum(latencies_us) / 1e6
+        counts = self._latency.counts
+        for latency_us in latencies_us:
+            counts[bisect_left(LATENCY_BUCKETS_US, latency_us)] += 1
 
     def _status(self, status: int) -> Counter:
         counter = self.statuses.get(status)

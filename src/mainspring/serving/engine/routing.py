@@ -23,14 +23,13 @@ class Split:
 
     def place(self, unit: bytes) -> float:
         """Give the place of a unit in [0, 1)."""
-        return int.from_bytes(self._hash(unit), "big") / _SPACE
+        hashed = self._salted.copy()
+        hashed.update(unit)
+        return int.from_bytes(hashed.digest(), "big") / _SPACE
 
     def canary(self, unit: bytes) -> bool:
         """Tell whether the unit belongs to the canary."""
-        return self._hash(unit) < self._threshold or self._everyone
-
-    def _hash(self, unit: bytes) -> bytes:
-        # Eight bytes, the first the highest: they compare as the number does.
         hashed = self._salted.copy()
         hashed.update(unit)
-        return hashed.digest()
+        # Eight bytes, the first the highest: they compare as the number does.
+        return hashed.digest() < self._threshold or self._everyone
