@@ -351,6 +351,12 @@ def test_nested_types_that_no_table_can_hold_are_refused_by_name(series: pl.Seri
         read_frame(series.to_frame())
 
 
+@pytest.mark.parametrize("value", [[1], [[1], []], {"a": [1]}, [{"a": "b"}], [datetime(2024, 1, 1)]], ids=str)
+def test_lists_and_structs_of_what_a_table_can_hold_are_kept(value: object) -> None:
+    frame = pl.DataFrame({"n": [value]})
+    assert read_frame(frame).frame.equals(frame)
+
+
 def test_half_precision_becomes_single() -> None:
     halves = pl.Series("h", [1.5, float("nan")], dtype=pl.Float32).cast(getattr(pl, "Float16", pl.Float32))
     assert read_frame(halves.to_frame()).frame["h"].to_list() == [1.5, None]

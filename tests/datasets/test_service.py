@@ -297,3 +297,9 @@ def test_a_preview_is_plain_and_bounded(datasets: Datasets) -> None:
 def test_every_verb_is_an_operation_of_its_own(datasets: Datasets) -> None:
     routes = [(op.method, op.path) for op in operations(Datasets)]
     assert len(set(routes)) == len(routes) == 14
+
+
+def test_a_dataset_that_does_not_exist_is_not_said_to_lack_a_version(datasets: Datasets) -> None:
+    for ask in (datasets.get, datasets.latest, datasets.resolve):
+        with pytest.raises(NotFound, match="there is no dataset 'nowhere'; `mainspring dataset list`"):
+            ask("nowhere")

@@ -209,3 +209,26 @@ def test_the_online_reader_brings_no_heavy_import() -> None:
     code = "import sys, mainspring.features.online; print(sorted(set(sys.modules) & {'polars','sqlalchemy','numpy'}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], [b"a", b"b"], [{"a": 1}, {"a": 2}], ["u", "v"]], ids=str)
+def test_only_numbers_and_booleans_are_summed(features: Features, values: list) -> None:
+    name = f"odd{next(names)}"
+    features.datasets.import_frame(name, pl.DataFrame({"user": [1, 2], "at": [at(1), at(2)], "odd": values}))
+    with pytest.raises(InvalidData, match="expected numbers"):
+        features.define(name, f"dataset:{name}", ["user"], "at", [Feature("x", "odd", "mean")])
+    assert features.define(name, f"dataset:{name}", ["user"], "at", [Feature("x", "odd", "count")]).version == 1
+
+
+def test_a_decimal_is_the_same_number_online_and_in_a_training_set(features: Features) -> None:
+    name = f"prices{next(names)}"
+    prices = pl.Series("price", ["1.10", "2.30"]).cast(pl.Decimal(10, 2))
+    rows = pl.DataFrame({"user": [1, 1], "at": [at(1), at(2)], "price": prices})
+    features.datasets.import_frame(name, rows)
+    wanted = [Feature("last", "price"), Feature("sum", "price", "sum")]
+    view = features.define(name, f"dataset:{name}", ["user"], "at", wanted)
+    labels = pl.DataFrame({"user": [1], "when": [at(3)]})
+    offline = features.training_set(view.ref, labels, time_column="when").frame.row(0, named=True)
+    features.materialise(name, 1, at(3))
+    (online,) = features.read_online(name, 1, [[1]])
+    assert online.values == {"last": 2.3, "sum": pytest.approx(3.4)} == {n: offline[n] for n in ("last", "sum")}

@@ -25,7 +25,7 @@ _NAMES: dict[str, pl.DataType] = {
 _BY_TYPE = {dtype: name for name, dtype in _NAMES.items()}
 INTEGERS = ("int8", "int16", "int32", "int64")
 NUMBERS = (*INTEGERS, "float32", "float64")
-_NESTED = (*_BY_TYPE, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Datetime, pl.Decimal, pl.Categorical, pl.Enum)
+_NOT_NESTED = (pl.Null, pl.Duration, pl.Time, pl.Object, pl.Int128)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # of the years 1 to 9999, counted from 1970-01-01
 _PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _LARGEST = {"int8": 2**7, "int16": 2**15, "int32": 2**31, "int64": 2**63}
@@ -118,7 +118,7 @@ def _can_be_held(dtype: pl.DataType) -> bool:
         return _can_be_held(dtype.inner)  # type: ignore[arg-type]
     if isinstance(dtype, pl.Struct):
         return bool(dtype.fields) and all(_can_be_held(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
-    return dtype in _NESTED
+    return not isinstance(dtype, _NOT_NESTED)
 
 
 def _check_calendar(series: pl.Series) -> None:

@@ -136,7 +136,7 @@ class Datasets:
         with self.database.read() as connection:
             found = self.store.datasets(connection, name)
         if not found:
-            raise NotFound(f"there is no dataset {name!r}", name=name)
+            raise NotFound(f"there is no dataset {name!r}; `mainspring dataset list` shows those there are", name=name)
         return found[0]
 
     @operation("GET /datasets/{name}/versions")
@@ -164,6 +164,7 @@ class Datasets:
             found = self.store.latest(connection, name, at)
         if found is None:
             when = "" if at is None else f" at {at.isoformat()}"
+            self.get(name)
             raise NotFound(f"dataset {name!r} has no accepted version{when}", name=name)
         return found
 

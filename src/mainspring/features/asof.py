@@ -93,7 +93,8 @@ def _prepared(
         if history.schema[name] != questions.schema[name]:
             questions = _same_type(questions, name, history.schema[name])
     kept = history.select(list(wanted)).with_columns(_micros(history, view.time_column))
-    kept = kept.drop_nulls([*view.keys, _TIME])
+    # Online, a decimal would be read as text: it is a float here, and so in training sets too.
+    kept = kept.drop_nulls([*view.keys, _TIME]).with_columns(pl.selectors.decimal().cast(pl.Float64))
     groups = kept.select(view.keys).unique(maintain_order=True).with_row_index(_GROUP)
     groups = groups.with_columns(pl.col(_GROUP).cast(pl.Int64))
     events = kept.join(groups, on=view.keys, how="left", maintain_order="left")

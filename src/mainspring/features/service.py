@@ -15,6 +15,7 @@ from mainspring.core.errors import Conflict, InvalidData, InvalidRequest, NotFou
 from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_name
 from mainspring.core.units import parse_duration
+from mainspring.datasets.columns import NUMBERS
 from mainspring.datasets.model import DatasetVersion
 from mainspring.datasets.service import Datasets
 from mainspring.features.asof import compute, microseconds, span_of
@@ -258,7 +259,8 @@ def _check_definition(
     if twice := sorted({name for name in names if names.count(name) > 1 or name in keys}):
         raise InvalidData(f"features need names of their own: {', '.join(twice)}", features=twice)
     for feature in features:
-        if feature.aggregate not in ("last", "count") and types[feature.column] in ("string", "date", "datetime"):
+        number = types[feature.column] in (*NUMBERS, "boolean") or types[feature.column].startswith("decimal")
+        if feature.aggregate not in ("last", "count") and not number:
             raise InvalidData(
                 f"feature {feature.name!r} is the {feature.aggregate} of column {feature.column!r}, which is "
                 f"{types[feature.column]}: expected numbers",

@@ -90,7 +90,9 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True):
 def objections(report: GateReport | None, champion: str | None) -> dict[str, str]:
     """Say by name what stands against a promotion past *champion*; nothing when the report allows it."""
     if report is None:
-        return {"gate_report": "its gates were never evaluated; evaluate them on a holdout first"}
+        return {
+            "gate_report": "its gates were never evaluated: evaluate them on a holdout, or give a reason with --force"
+        }
     if report.champion != champion:
         met, now = report.champion or "no champion", champion or "none"
         said = f"{report.ref} compared it with {met}, but the champion is {now}; evaluate the gates again"

@@ -200,7 +200,7 @@ def require_run(connection: Connection, run: str) -> Run:
     """Find a run by its id; raises NotFound."""
     row = connection.execute(select_runs().where(runs.c.id == run)).first()
     if row is None:
-        raise NotFound(f"no run {run!r}", run=run)
+        raise _unknown(run)
     return run_of(row)
 
 
@@ -222,7 +222,7 @@ def writing(database: Database, run: str) -> Iterator[Connection]:
     with database.begin() as connection:
         locked = connection.execute(select(runs.c.id).where(runs.c.id == run).with_for_update()).first()
         if locked is None:
-            raise NotFound(f"no run {run!r}", run=run)
+            raise _unknown(run)
         yield connection
 
 
@@ -339,6 +339,10 @@ def find_artifacts(connection: Connection, run: str, *, under: str, after: str, 
     if under:  # LIKE would ignore case on SQLite, and a range of paths depends on PostgreSQL's collation.
         query = query.where(func.substr(path, 1, len(under) + 1) == f"{under}/")
     return [Artifact(*row) for row in connection.execute(query.order_by(path).limit(limit))]
+
+
+def _unknown(run: str) -> NotFound:
+    return NotFound(f"there is no run {run!r}; `mainspring run search` shows those there are", run=run)
 
 
 def check_place(connection: Connection, run: str, path: str) -> None:
