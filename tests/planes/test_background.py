@@ -173,7 +173,7 @@ def test_an_alarm_is_decided_upon_at_once(platform: Platform, tmp_path: Path, mo
         eventually(lambda: ticks)
         with platform.database.begin() as connection:
             emit(connection, drift)
-        eventually(lambda: len(ticks) == 2, "the next look is an hour away")
+        eventually(lambda: len(ticks) == 2, "the next look is an hour away", within_s=20)
 
 
 def test_without_an_interval_policies_are_only_looked_at_on_request(platform: Platform, tmp_path: Path) -> None:

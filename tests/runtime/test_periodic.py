@@ -90,3 +90,28 @@ def test_stop_waits_for_the_call_that_runs_and_tells_when_it_does_not_end() -> N
     assert not periodic.stop(timeout_s=0.05)
     go_on.set()
     assert periodic.stop()
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "failures", "pause_s"), [(60.0, 0, 60.0), (60.0, 3, 60.0), (4.0, 2, 16.0), (4.0, 9, 30.0)]
+)
+def test_the_pause_is_the_interval_and_grows_with_failures_up_to_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch, interval_s: float, failures: int, pause_s: float
+) -> None:
+    periodic = Periodic("patient", lambda: False, interval_s=interval_s)
+    pauses: list[float | None] = []
+
+    def once() -> bool:
+        periodic.failures = failures
+        return False
+
+    def wait(timeout: float | None = None) -> bool:
+        pauses.append(timeout)
+        periodic._stopping.set()
+        return False
+
+    monkeypatch.setattr(periodic, "_once", once)
+    monkeypatch.setattr(periodic._woken, "wait", wait)
+    periodic.start()
+    assert periodic.stop()
+    assert pauses == [pause_s]

@@ -237,8 +237,10 @@ def test_a_process_that_is_killed_again_and_again_fails_the_start() -> None:
 
 def test_a_process_that_is_never_ready_fails_the_start(tmp_path: Path) -> None:
     spec = ProcessSpec(name="slow", command=SLEEP, ready=lambda: False, ready_timeout_s=0.1)
+    supervisor = Supervisor([spec], logs=tmp_path)
     with pytest.raises(Unavailable, match=r"within 0.1 s"):
-        Supervisor([spec], logs=tmp_path).start()
+        supervisor.start()
+    assert supervisor.states()[0].restarts == 0
 
 
 def test_a_program_that_does_not_exist_is_said_clearly(tmp_path: Path) -> None:

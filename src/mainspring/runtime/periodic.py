@@ -73,7 +73,7 @@ class Periodic:
         while not self._stopping.is_set():
             self._woken.clear()
             if not self._once():
-                self._woken.wait(min(self._interval_s * 2**self.failures, _MAX_PAUSE_S))
+                self._woken.wait(max(self._interval_s, min(self._interval_s * 2**self.failures, _MAX_PAUSE_S)))
 
     def _once(self) -> bool:
         try:
