@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from mainspring.core.errors import Corrupt, Unavailable
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
@@ -26,6 +28,23 @@ def test_the_log_is_kept_ahead_and_each_commit_synced(database: Database) -> Non
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+
+
+def test_those_who_read_before_they_write_take_turns(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(things.insert(), {"name": "0"})
+
+    def count() -> None:
+        for _ in range(10):
+            with database.begin() as connection:
+                seen = int(connection.execute(select(things.c.name)).scalar_one())
+                connection.execute(things.update().values(name=str(seen + 1)))
+
+    with ThreadPoolExecutor(4) as pool:
+        for counted in [pool.submit(count) for _ in range(4)]:
+            counted.result(60)
+    with database.read() as connection:
+        assert connection.execute(select(things.c.name)).scalar_one() == "40"
 
 
 def test_a_full_disk_is_told_with_its_remedy(database: Database) -> None:
