@@ -95,3 +95,20 @@ def test_weights_halve_with_every_half_life():
     assert weights.mean() == pytest.approx(1)
     assert weights_of(np.array([0.0, 1.0]), 0.0) is None
     assert weights_of(None, 0.1) is None
+
+
+@pytest.mark.parametrize("style", ["trees", "linear"])
+def test_nothing_of_the_judged_rows_is_known_to_the_preparation_of_what_is_learned(style):
+    rng = np.random.default_rng(0)
+    level, number = rng.choice(list("abcd"), 400), rng.normal(size=400)
+    truth = (rng.random(400) < np.where(level < "c", 0.2, 0.8)).astype(int)
+    split = Split(np.arange(300), np.arange(300, 400))
+    columns = [Column("level", "categorical"), Column("number", "numeric")]
+
+    def learned(judged_truth, judged_number):
+        frame = pl.DataFrame({"level": level, "number": np.r_[number[:300], judged_number]})
+        known = np.r_[truth[:300], judged_truth]
+        return Ground(frame, columns, known, [split], None).features(0, style, 2)[0]
+
+    as_it_is = learned(truth[300:], number[300:])
+    assert np.array_equal(as_it_is, learned(1 - truth[300:], number[300:] * 1000))
