@@ -5,6 +5,7 @@ MainspringError            500 internal
 ├── Unauthenticated        401 unauthenticated
 ├── Forbidden              403 forbidden
 ├── NotFound               404 not_found
+├── MethodNotAllowed       405 method_not_allowed
 ├── Conflict               409 conflict            the thing changed, or stands in the way
 │   ├── AlreadyExists      409 already_exists
 │   ├── GateRefused        409 gate_refused
@@ -59,6 +60,12 @@ class NotFound(MainspringError):
     """Nothing with this name exists."""
 
     code, status = "not_found", 404
+
+
+class MethodNotAllowed(MainspringError):
+    """Nothing at this address takes this HTTP method; the fact ``allow`` lists those that are taken."""
+
+    code, status = "method_not_allowed", 405
 
 
 class Conflict(MainspringError):

@@ -22,9 +22,10 @@ from typing import Any
 import msgspec
 import uvloop
 
-from mainspring.core.errors import MainspringError, Unavailable
+from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, Unavailable
 from mainspring.planes.data_features import StoredFeatures
 from mainspring.protocols.invocations.server import Invocations
+from mainspring.protocols.oip.errors import refuse
 from mainspring.protocols.oip.server import OpenInference
 from mainspring.runtime.http.limits import Limits
 from mainspring.runtime.http.request import Request
@@ -35,6 +36,7 @@ from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.metrics import CONTENT_TYPE, Metrics
 from mainspring.serving.engine.hot import MAX_WAITING_ROWS, Gate
 from mainspring.serving.engine.log import PredictionLog
+from mainspring.serving.engine.refusals import must_be
 from mainspring.serving.engine.table import LoadFailure, Table
 from mainspring.serving.model import decode_state
 from mainspring.storage.locations import url_of
@@ -115,11 +117,19 @@ class DataWorker:
             return
         own = self._own.get(request.path)
         if own is not None:
-            own(request)
+            self._answer_own(request, own)
             return
         if not any(protocol.handle(request) for protocol in self._protocols):
             told = f"there is nothing at {request.path.decode('latin-1')}; predictions are at /v2/models/NAME/infer"
-            request.respond(404, msgspec.json.encode({"error": told, "code": "not_found"}))
+            refuse(request, NotFound(told))
+
+    def _answer_own(self, request: Request, answer: Callable[[Request], None]) -> None:
+        try:
+            must_be(request, b"GET", b"HEAD")
+        except MethodNotAllowed as refused:
+            refuse(request, refused)
+        else:
+            answer(request)
 
     async def stop(self) -> None:
         """Finish what was begun, write the log, and close."""

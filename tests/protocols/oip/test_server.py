@@ -272,10 +272,27 @@ def test_a_compressed_bomb_is_refused(served: Worker) -> None:
     assert "more than" in answer.json()["error"]
 
 
-def test_inference_is_a_post(served: Worker) -> None:
-    answer = served.get("/v2/models/churn/infer")
-    assert answer.status_code == 400
-    assert "POST, not a GET" in answer.json()["error"]
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v2/models/churn/infer", "POST"),
+        ("PUT", "/v2/models/churn/versions/1/infer", "POST"),
+        ("POST", "/v2/models/churn", "GET, HEAD"),
+        ("PUT", "/v2/health/live", "GET, HEAD"),
+        ("DELETE", "/v2/repository/index", "POST, GET, HEAD"),
+        ("GET", "/v2/endpoints/churn/labels", "POST"),
+        ("GET", "/endpoints/churn/invocations", "POST"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_an_address_does_not_take_is_a_405_that_names_those_it_takes(
+    served: Worker, method: str, path: str, allowed: str
+) -> None:
+    answer = httpx2.request(method, f"{served.url}{path}", content=b"{}")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+    assert f"takes a {allowed}, not a {method}" in answer.text
 
 
 def test_features_that_nobody_materialised_are_a_404(served: Worker) -> None:

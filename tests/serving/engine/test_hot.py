@@ -7,9 +7,22 @@ import threading
 from typing import cast
 
 from mainspring.core.errors import MainspringError
+from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import Rows
 from mainspring.serving.engine.hot import Ask, Opened, Outputs, ThreadLane
 from mainspring.serving.engine.session import Session
+
+
+class Nobody:
+    """A connection that nobody listens to."""
+
+    lost = False
+
+    def answered(self, request: Request) -> None:
+        """Do nothing."""
+
+
+REQUEST = Request(Nobody(), b"POST", b"/", [], b"", True, "1.1", ())
 
 
 class Asked(Ask):
@@ -18,7 +31,7 @@ class Asked(Ask):
     __slots__ = ("outcome", "settled")
 
     def __init__(self, number: float, rows: int = 1) -> None:
-        super().__init__(None, None, 0)
+        super().__init__(REQUEST, None, None, 0)
         self.rows = Rows(rows, [number])
         self.outcome: object = None
         self.settled = asyncio.Event()

@@ -15,6 +15,7 @@ from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.bodies import deflate, inflate
 from mainspring.serving.engine.checking import instant_us
 from mainspring.serving.engine.hot import Ask, Endpoint, unit_of
+from mainspring.serving.engine.refusals import must_be
 from mainspring.serving.engine.table import Table
 
 _encode = msgspec.json.Encoder().encode
@@ -23,11 +24,7 @@ _encode = msgspec.json.Encoder().encode
 class Invocation(Ask):
     """One scoring call."""
 
-    __slots__ = ("request",)
-
-    def __init__(self, request: Request, started: int) -> None:
-        super().__init__(None, None, started)
-        self.request = request
+    __slots__ = ()
 
     def answered(self) -> None:
         """Send the predictions: labels of a classifier (with the probabilities beside them), else the numbers."""
@@ -73,8 +70,7 @@ class Invocations:
             case _:
                 return False
         try:
-            if request.method != b"POST":
-                raise InvalidRequest(f"scoring is a POST, not a {request.method.decode('latin-1')}")
+            must_be(request, b"POST")
             self._score(request, self._endpoint(name))
         except MainspringError as refused:
             refuse(request, refused)
@@ -94,7 +90,7 @@ class Invocations:
         gate = self._table.gate
         if gate.waiting >= gate.limit:
             raise Unavailable("too many requests wait for their answer; try again in a moment")
-        ask = Invocation(request, perf_counter_ns())
+        ask = Invocation(request, None, None, perf_counter_ns())
         ask.arm = endpoint.stable
         ask.unit = unit_of(request)
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Unavailable, Unsupported
+from mainspring.core.errors import InvalidRequest, MainspringError, MethodNotAllowed, NotFound, Unavailable, Unsupported
 from mainspring.core.ids import new_id
 from mainspring.protocols.oip.errors import refuse
 from mainspring.protocols.oip.wire import (
@@ -23,6 +23,7 @@ from mainspring.serving.engine.bodies import deflate, inflate
 from mainspring.serving.engine.checking import Rows, Tensor, instant_us
 from mainspring.serving.engine.datatypes import DATATYPES, to_bytes
 from mainspring.serving.engine.hot import UNIT_HEADERS, Ask, Endpoint, Gate, LoadedArm, unit_of
+from mainspring.serving.engine.refusals import must_be
 
 _encode = msgspec.json.Encoder().encode
 # Stands where the answers of an arm differ from request to request.
@@ -35,7 +36,7 @@ _BUSY = Unavailable("too many requests wait for their answer; try again in a mom
 class Inference(Ask):
     """One inference request of this protocol."""
 
-    __slots__ = ("binary", "client_id", "request", "wanted")
+    __slots__ = ("binary", "client_id", "wanted")
 
     def __init__(self, request: Request, started: int, unit: str | None = None, client_id: str | None = None) -> None:
         # One level, not a call of the parent's: this runs for every request.
@@ -227,17 +228,15 @@ def _common(parsed: FloatRequest, arm: LoadedArm) -> Rows | None:
 
 def infer(request: Request, endpoint: Endpoint, gate: Gate, max_bytes: int, version: str | None = None) -> None:
     """Take one inference request; it is answered now when it is refused, else when its model ran."""
-    if request.method != b"POST":
-        refuse(request, InvalidRequest(f"inference is a POST, not a {request.method.decode('latin-1')}"))
-        return
     if gate.waiting >= gate.limit:
         refuse(request, _BUSY)
         return
     ask = Inference(request, perf_counter_ns())
     try:
+        must_be(request, b"POST")
         arm = ask.arm = endpoint.stable if version is None else endpoint.pinned(version)
-    except NotFound as unknown:
-        ask.failed(unknown)
+    except (MethodNotAllowed, NotFound) as unheard:
+        ask.failed(unheard)
         return
     try:
         parsed, tensors = _read(request, arm, max_bytes)

@@ -17,12 +17,15 @@ from mainspring.protocols.oip.wire import IndexEntry, ModelMetadata, ServerMetad
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import protocol_datatype
 from mainspring.serving.engine.hot import LoadedArm
+from mainspring.serving.engine.refusals import must_be
 from mainspring.serving.engine.table import Table
 from mainspring.serving.features import FeatureAnswer
 from mainspring.serving.labels import label_facts
 from mainspring.version import __version__
 
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
+
+_READ = (b"GET", b"HEAD")
 
 Answer = Callable[[Request], None]
 
@@ -72,20 +75,25 @@ class OpenInference:
     def _answer(self, request: Request, parts: list[str]) -> None:
         match parts:
             case []:
+                must_be(request, *_READ)
                 _json(request, ServerMetadata("mainspring", __version__, EXTENSIONS))
             case ["health", "live"]:
+                must_be(request, *_READ)
                 _json(request, {"live": True})
             case ["health", "ready"]:
+                must_be(request, *_READ)
                 self._server_ready(request)
             case ["repository", "index"]:
+                # A POST in Triton's extension; a GET is what a browser sends.
+                must_be(request, b"POST", *_READ)
                 _json(request, self._index())
             case ["models", name, *rest]:
                 self._model(request, name, rest)
             case ["endpoints", name, "labels"]:
-                _must_be(request, b"POST")
+                must_be(request, b"POST")
                 self._labels(request, name)
             case ["features", view, "online"]:
-                _must_be(request, b"POST")
+                must_be(request, b"POST")
                 self._features(request, view)
             case _:
                 raise NotFound(f"there is nothing at /v2/{'/'.join(parts)}; see the Open Inference Protocol, version 2")
@@ -103,9 +111,11 @@ class OpenInference:
             case ["infer"]:
                 infer(request, endpoint, self._table.gate, self._max_bytes, version)
             case ["ready"]:
+                must_be(request, *_READ)
                 arm = endpoint.stable if version is None else endpoint.pinned(version)
                 _json(request, {"name": name, "version": arm.version, "ready": True})
             case []:
+                must_be(request, *_READ)
                 arm = endpoint.stable if version is None else endpoint.pinned(version)
                 _json(request, _metadata(arm, [one.version for one in endpoint.arms]))
             case _:
@@ -150,13 +160,6 @@ def _metadata(arm: LoadedArm, versions: list[str]) -> ModelMetadata:
     outputs = [TensorMetadata(one.name, one.datatype, one.shape or [-1]) for one in arm.outputs]
     platform = "onnx_onnxv1" if arm.state.engine == "onnx" else "python_process"
     return ModelMetadata(arm.endpoint, versions, platform, inputs, outputs)
-
-
-def _must_be(request: Request, method: bytes) -> None:
-    if request.method != method:
-        raise InvalidRequest(
-            f"{request.path.decode('latin-1')} takes a {method.decode()}, not a {request.method.decode('latin-1')}"
-        )
 
 
 def _json(request: Request, value: object) -> None:

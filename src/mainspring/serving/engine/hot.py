@@ -16,6 +16,7 @@ from mainspring.predictions.model import PredictionBatch, PredictionItem, encode
 from mainspring.runtime.batching import Batcher
 from mainspring.runtime.http.request import Request
 from mainspring.serving.engine.checking import Rows
+from mainspring.serving.engine.failures import FailureLog
 from mainspring.serving.engine.log import PredictionLog
 from mainspring.serving.engine.meters import Meter
 from mainspring.serving.engine.routing import Split
@@ -54,14 +55,15 @@ class Ask:
     the arm, with an entry for each row.
     """
 
-    __slots__ = ("arm", "event_us", "id", "outputs", "rows", "started", "unit")
+    __slots__ = ("arm", "event_us", "id", "outputs", "request", "rows", "started", "unit")
 
     arm: LoadedArm
     rows: Rows
     outputs: Outputs
 
-    def __init__(self, unit: str | None, event_us: int | None, started: int) -> None:
+    def __init__(self, request: Request, unit: str | None, event_us: int | None, started: int) -> None:
         self.id = new_id()
+        self.request = request
         self.unit = unit
         self.event_us = event_us
         self.started = started
@@ -113,6 +115,7 @@ class LoadedArm:
         self.version = state.version
         self.wire: Any = None
         self._log = log
+        self._failures = FailureLog(endpoint, name, state.release)
         self._output_names = [output.name for output in self.outputs]
         loop = asyncio.get_running_loop()
         self._lane = self._inline_lane(loop) if self.session.inline else ThreadLane(self, opened, loop)
@@ -201,6 +204,8 @@ class LoadedArm:
 
     def _refused(self, ask: Ask, error: MainspringError) -> None:
         self.meter.failed(error.status)
+        if error.status >= 500:
+            self._failures.tell(ask.request, ask.id, error)
         ask.failed(error)
 
     def _refuse_unwritable(self, asks: list[Ask], results: list[Outputs], error: Exception) -> None:
