@@ -120,6 +120,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """How good the model was on rows that it was not fitted to: the metric, its standard error and what matters.
 
     ``trivial`` is the metric of the best constant answer; ``margin`` is the loss that matters, in units of the metric.
+    ``weighty`` counts the rows that it rests on: those of the rarest class, where each class counts as a whole.
     """
 
     metric: str
@@ -129,6 +130,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     trivial: float
     margin: float
     rows: int
+    weighty: int | None = None
     dispersion: list[Dispersion] = []
 
 
@@ -209,7 +211,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     """The metric on one window of labelled predictions, with an interval of 95 %, beside the reference's.
 
     ``worse`` is how much worse than the reference it is (negative: better), ``error`` the standard error of the
-    window's own part of that, for independent rows.
+    window's own part of that, for independent rows. ``weighty`` is as in Quality.
     """
 
     metric: str
@@ -220,6 +222,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     worse: float
     error: float
     rows: int
+    weighty: int | None = None
 
 
 class WindowReport(msgspec.Struct, frozen=True, kw_only=True):

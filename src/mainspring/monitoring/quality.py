@@ -23,6 +23,9 @@ POOLED = 4
 _LEVEL = 0.95
 _SMALLEST_MARGIN = 0.01
 _MOST_FREEDOM = 1e6
+_RANKED_OR_BY_CLASS = {"roc_auc", "average_precision", "balanced_accuracy", "macro_f1", "f1", "precision", "recall"}
+# A few rows tell little of how much they vary: so many more are taken to vary as much as they can.
+_PRIOR_ROWS = 1
 
 
 def quality_of(
@@ -46,10 +49,11 @@ def quality_of(
         metric=metric,
         higher_is_better=m.higher_is_better,
         value=value,
-        error=_error(influence),
+        error=_error(metric, value, truth, influence),
         trivial=least if math.isfinite(least) else value,
         margin=max(skill * abs(value - least) if math.isfinite(least) else 0.0, _SMALLEST_MARGIN * abs(value)),
         rows=len(truth),
+        weighty=_weighty(metric, truth),
         dispersion=of_mean(influence) if ordered else [],
     )
 
@@ -68,8 +72,9 @@ def performance_of(quality: Quality, truth: Array, scores: Scores) -> Performanc
         high=span.high,
         reference=quality.value,
         worse=m.sign * (quality.value - value),
-        error=_error(m.influence(truth, scores.label, scores.probabilities)),
+        error=_error(quality.metric, value, truth, m.influence(truth, scores.label, scores.probabilities)),
         rows=len(truth),
+        weighty=_weighty(quality.metric, truth),
     )
 
 
@@ -87,6 +92,7 @@ def _finding(quality: Quality, windows: list[Performance], share: float) -> Find
     worse = float(np.average([window.worse for window in windows], weights=rows))
     own = float(np.sum([(n * _safe(w, quality)) ** 2 for n, w in zip(rows, windows, strict=True)])) / sum(rows) ** 2
     error = math.sqrt(spread.factor * (own + quality.error**2))
+    freedom = min(spread.certainty, _freedom(quality, windows, own), _MOST_FREEDOM)
     statistic = worse / error if error > 0 else math.copysign(math.inf, worse) if worse else 0.0
     name = "t" if len(windows) == 1 else f"t over {len(windows)} windows"
     return Finding(
@@ -94,7 +100,7 @@ def _finding(quality: Quality, windows: list[Performance], share: float) -> Find
         kind="performance",
         test=name,
         statistic=float(min(statistic, 1e9)),
-        p=t_above(statistic, min(spread.certainty, _MOST_FREEDOM)) if math.isfinite(statistic) else 0.0,
+        p=t_above(statistic, freedom) if math.isfinite(statistic) else 0.0,
         share=share,
         effect=max(0.0, worse),
         threshold=quality.margin,
@@ -107,12 +113,33 @@ def _safe(window: Performance, quality: Quality) -> float:
     return max(window.error, quality.error * math.sqrt(quality.rows / window.rows) / 2)
 
 
-def _trivial(metric: str, task: Task, truth: Array, scores: Scores) -> float:
-    classes = 0
-    if task != "regression":
-        classes = int(truth.max()) + 1 if scores.probabilities is None else scores.probabilities.shape[1]
-    return measure(metric, truth, trivial(task, truth, max(2, classes)))
+def _freedom(quality: Quality, windows: list[Performance], own: float) -> float:
+    """Give the degrees of freedom of the difference (Welch, Biometrika 34, 1947), of the windows' variance *own*."""
+    rows = sum(window.weighty or window.rows for window in windows)
+    parts = ((own, rows), (quality.error**2, quality.weighty or quality.rows))
+    borrowed = _PRIOR_ROWS if quality.metric in _RANKED_OR_BY_CLASS else 0
+    below = sum(variance**2 / max(1, count - 1 + borrowed) for variance, count in parts)
+    return sum(variance for variance, _ in parts) ** 2 / below if below > 0 else _MOST_FREEDOM
 
 
-def _error(influence: Array) -> float:
-    return float(np.sqrt(np.mean(influence.astype(float) ** 2) / len(influence)))
+def _weighty(metric: str, truth: Array) -> int:
+    if metric not in _RANKED_OR_BY_CLASS:
+        return len(truth)
+    return int(np.unique(truth, return_counts=True)[1].min())
+
+
+def _error(metric: str, value: float, truth: Array, influence: Array) -> float:
+    """Give the standard error of *value*; of a share, not less than one more right and one more wrong row allow.
+
+    Of few rows of a class the influences vary too little, of one not at all. The variance is therefore drawn to the
+    greatest that the AUC of so many rows has (Birnbaum & Klose, Annals of Mathematical Statistics 28, 1957).
+    """
+    variance = float(np.mean(influence.astype(float) ** 2)) / len(influence)
+    if metric != "accuracy" and metric not in _RANKED_OR_BY_CLASS:
+        return math.sqrt(variance)
+    weighty = _weighty(metric, truth)
+    share = (weighty * value + 1) / (weighty + 2)
+    most = share * (1 - share) / weighty
+    if metric == "accuracy":
+        return math.sqrt(max(variance, most))
+    return math.sqrt(((weighty - 1) * variance + _PRIOR_ROWS * most) / (weighty - 1 + _PRIOR_ROWS))
