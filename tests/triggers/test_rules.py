@@ -1,7 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from mainspring.core.ids import new_id
-from mainspring.monitoring.model import Alarm, AlarmKind, Cut, Finding, WindowReport
+from mainspring.monitoring.model import Alarm, AlarmKind, Cut, Finding, Performance, WindowReport
 from mainspring.pipelines.model import Pipeline
 from mainspring.triggers.model import Policy, ScheduleRule, VolumeRule
 from mainspring.triggers.rules import Situation, cooling, holds
@@ -27,6 +29,13 @@ def report(number: int, *kinds: AlarmKind, effect: float = 0.15, cut: Cut = "inp
         for kind in kinds
     ]
     return WindowReport(id=new_id(), number=number, alpha=0.01, alarms=alarms, **shared, **times)
+
+
+def labelled(number: int, *, worse: float) -> WindowReport:
+    seen = Performance(
+        metric="accuracy", value=0.9 - worse, low=None, high=None, reference=0.9, worse=worse, error=0.03, rows=100
+    )
+    return msgspec.structs.replace(report(number, cut="labels"), performance=seen)
 
 
 def situation(*reports: WindowReport, **changes: object) -> Situation:
@@ -83,6 +92,16 @@ def test_the_cooldown_doubles_with_each_firing_that_did_not_change_the_release()
     assert cooling(policy, two, True) is None
     assert cooling(policy, situation(report(1), report(2), firings_on_release=2), True)
     assert cooling(policy, two, False) is None
+
+
+def test_the_cooldown_does_not_double_while_the_quality_falls_further():
+    policy = Policy(pipeline=PIPELINE, cooldown_windows=2)
+    before = [labelled(1, worse=0.2), labelled(2, worse=0.2)]
+    again = {"firings_on_release": 3, "before": before}
+    assert cooling(policy, situation(report(3), labelled(3, worse=0.4), report(4), **again), True) is None
+    assert cooling(policy, situation(report(3), labelled(3, worse=0.21), report(4), **again), True)
+    assert cooling(policy, situation(report(3), labelled(3, worse=0.4), **again), True)
+    assert cooling(policy, situation(report(3), report(4), **again), True)
 
 
 def test_the_cooldown_of_time_counts_on_any_release():

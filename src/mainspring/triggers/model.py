@@ -61,7 +61,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     After a firing there is none but a manual one for ``cooldown_s`` seconds and ``cooldown_windows`` checked windows;
     both double with each further firing on the same release, up to eightfold, because a retraining that did not help
-    will not help the next minute either. With ``require_approval`` a firing waits until somebody approves it.
+    will not help the next minute either, unless the quality has surely fallen further since. With ``require_approval``
+    a firing waits until somebody approves it.
     """
 
     pipeline: Pipeline

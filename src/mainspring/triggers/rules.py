@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -11,10 +12,14 @@ from mainspring.monitoring.model import Alarm, WindowReport
 from mainspring.triggers.model import DriftRule, Evidence, Policy, ScheduleRule, TriggerKind, VolumeRule
 
 _MOST_DOUBLINGS = 3
+_COMPARED_WINDOWS, _SURE_Z = 4, 3.0
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision looks at: reports since the last firing (newest first), counts since it, and times."""
+    """What a decision looks at: reports since the last firing (newest first), counts since it, and times.
+
+    ``before`` are the reports on the same release up to the last firing, newest first.
+    """
 
     now: datetime
     since: datetime
@@ -22,6 +27,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     predictions: int
     labels: int
     firings_on_release: int
+    before: Sequence[WindowReport] = ()
 
 
 def holds(policy: Policy, situation: Situation) -> tuple[TriggerKind, Evidence] | None:
@@ -44,7 +50,8 @@ def cooling(policy: Policy, situation: Situation, fired: bool) -> str | None:
     """Say why it is too early to fire again; None when it is not."""
     if not fired:
         return None
-    times = 2 ** min(_MOST_DOUBLINGS, max(0, situation.firings_on_release - 1))
+    doublings = 0 if _fell_further(situation) else max(0, situation.firings_on_release - 1)
+    times = 2 ** min(_MOST_DOUBLINGS, doublings)
     until = situation.since + timedelta(seconds=policy.cooldown_s * times)
     if situation.now < until:
         return f"cooling down until {until.isoformat()}"
@@ -53,6 +60,23 @@ def cooling(policy: Policy, situation: Situation, fired: bool) -> str | None:
     if windows < wanted:
         return f"cooling down: {windows} of {wanted} windows since the last firing"
     return None
+
+
+def _fell_further(situation: Situation) -> bool:
+    """Tell whether the quality is surely worse than at the last firing: what did not help then may help now."""
+    since, before = _quality(situation.reports), _quality(situation.before)
+    if since is None or before is None:
+        return False
+    return since[0] - before[0] > _SURE_Z * math.hypot(since[1], before[1])
+
+
+def _quality(reports: Sequence[WindowReport]) -> tuple[float, float] | None:
+    seen = [r.performance for r in reports if r.performance is not None and r.performance.rows][:_COMPARED_WINDOWS]
+    if not seen:
+        return None
+    rows = sum(one.rows for one in seen)
+    worse = sum(one.rows * one.worse for one in seen) / rows
+    return worse, math.hypot(*[one.rows * one.error for one in seen]) / rows
 
 
 def _performance(situation: Situation) -> list[tuple[TriggerKind, Evidence]]:

@@ -259,6 +259,7 @@ class Triggers:
             predictions=predictions,
             labels=labels,
             firings_on_release=firings,
+            before=[report for report in reports if report.id <= seen],
         )
 
     def _release(self, endpoint: str) -> str | None:
