@@ -15,6 +15,16 @@ def test_a_sudden_loss_is_found_near_its_beginning(newest):
     assert abs(found - newest) <= max(20, newest // 10)
 
 
+def test_of_what_becomes_worse_step_by_step_only_the_last_step_is_recent():
+    rng = np.random.default_rng(3)
+    losses = np.concatenate([rng.random(600) < share for share in (0.15, 0.3, 0.45, 0.6)]).astype(float)
+    found = worse_since(losses, fewest=150)
+    assert found is not None
+    assert 150 <= found <= 900
+    steady = np.concatenate([rng.random(1_000) < 0.15, rng.random(800) < 0.6]).astype(float)
+    assert abs((worse_since(steady, fewest=150) or 0) - 800) <= 80
+
+
 def test_answers_that_became_better_or_stayed_have_no_beginning():
     rng = np.random.default_rng(2)
     steady = (rng.random((50, 800)) < 0.3).astype(float)

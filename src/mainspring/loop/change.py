@@ -23,8 +23,20 @@ def losses_of(truth: Array, answers: Array, *, numbers: bool) -> Array:
     return np.asarray(np.minimum(squared, np.quantile(squared, _OUTLIERS))) if len(squared) else squared
 
 
-def worse_since(losses: Array) -> int | None:
-    """Give how many of the newest rows lie after the change for the worse; None when none is sure.
+def worse_since(losses: Array, fewest: int = _FEWEST) -> int | None:
+    """Give how many of the newest rows lie after the last change for the worse; None when none is sure.
+
+    What becomes worse step by step has no one beginning and its first rows are old news: so the rows after a change are
+    searched again while more than *fewest* are left.
+    """
+    found = _change(losses)
+    while found is not None and (later := _change(losses[-found:])) is not None and later >= fewest:
+        found = later
+    return found
+
+
+def _change(losses: Array) -> int | None:
+    """Give how many rows lie after the one place that parts better from worse best; None when none is sure.
 
     The place is where the cumulative sum of deviations from the mean lies lowest (CUSUM: Page, Biometrika 41, 1954;
     Brown, Durbin & Evans, JRSS-B 37, 1975), weighed so that places near the ends count as much as those in the middle.

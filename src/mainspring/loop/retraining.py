@@ -28,7 +28,7 @@ from mainspring.registry.signature import ModelInfo
 from mainspring.rollouts.model import RolloutPolicy
 
 _HERE = "mainspring.loop.retraining"
-_FIRST_TRIALS, _NEXT_TRIALS = 8, 5
+_FIRST_TRIALS, _NEXT_TRIALS = 8, 6
 _FIRST_SEARCH_S, _NEXT_SEARCH_S = 60.0, 12.0
 _REFERENCE_ROWS = 20_000
 _BLOCKS = 6
@@ -131,7 +131,7 @@ def assemble(context: StepContext) -> Assembled:
 
 
 def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> tuple[pl.DataFrame, int | None] | None:
-    """Give the labelled traffic, and how many of its newest rows came since the present champion became worse."""
+    """Give the labelled traffic, and how many of its newest rows came since the answers became worse."""
     try:
         status = platform.releases.status(plan.name)
     except NotFound:
@@ -142,17 +142,21 @@ def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> tuple[pl.Dat
     kinds = {field.name: "datetime" if field.kind == "datetime" else field.type for field in info.signature.inputs}
     read = platform.predictions.read(plan.name, columns=kinds, answered=True, labelled=True)
     rows = logged_rows(read, known, target=plan.target, time=plan.time)
-    return None if rows is None else (rows, _worse_since(read.rows, status.stable.ref, info))
+    return None if rows is None else (rows, _worse_since(read.rows, status.stable.ref, info, plan))
 
 
-def _worse_since(rows: pl.DataFrame, release: str, info: ModelInfo) -> int | None:
-    of_release = rows.filter(pl.col("release") == release).sort(pl.coalesce("event_time", "at"), "prediction_id")
-    if info.task is None or of_release.is_empty():
+def _worse_since(rows: pl.DataFrame, release: str, info: ModelInfo, plan: Plan) -> int | None:
+    if info.task is None:
         return None
-    truth = logged_truth(of_release["label"].to_list(), info.task, info.classes)
-    scores = scores_of(logged_outputs(of_release["output"].to_list()), info.task, info.classes)
+    rows = rows.sort(pl.coalesce("event_time", "at"), "prediction_id")
+    # A release that has just begun has no better days to show: what served before it answered the rest of the recent.
+    rows = rows.filter((pl.col("release") == release) | (pl.int_range(pl.len()) >= pl.len() - plan.recent))
+    truth = logged_truth(rows["label"].to_list(), info.task, info.classes)
+    scores = scores_of(logged_outputs(rows["output"].to_list()), info.task, info.classes)
     sound = np.isfinite(truth)
-    return worse_since(losses_of(truth[sound], scores.label[sound], numbers=info.task == "regression"))
+    return worse_since(
+        losses_of(truth[sound], scores.label[sound], numbers=info.task == "regression"), plan.fewest_recent
+    )
 
 
 def train(context: StepContext) -> dict[str, Any]:
@@ -216,8 +220,12 @@ def gate(context: StepContext) -> Gated:
     holdout = Holdout(
         columns=columns_of(frame, frame.columns), truth=frame[plan.target].to_list(), dataset=assembled.holdout
     )
+    policy = plan.gate
+    if _champion(platform, plan.name) is not None:
+        # After a sudden change what serves can be worse than a constant: better than it is better, if not good yet.
+        policy = msgspec.structs.replace(policy, beat_baseline=False)
     report = platform.registry.evaluate_gates(
-        plan.name, version.version, holdout, policy=plan.gate, token=context.token("gate")
+        plan.name, version.version, holdout, policy=policy, token=context.token("gate")
     )
     return Gated(report.ref, report.passed, [f"{check.name}: {check.detail}" for check in report.failed])
 

@@ -23,7 +23,7 @@ from mainspring.pipelines.model import Job
 from mainspring.rollouts.model import Look
 from mainspring.triggers.model import Firing, VolumeRule
 
-_RETRAIN_EVERY_WINDOWS = 4
+_RETRAIN_EVERY_WINDOWS, _RETRAIN_SOONEST_WINDOWS = 4, 2
 
 
 class Watch:
@@ -37,6 +37,7 @@ class Watch:
         self.retrainings: list[Retraining] = []
         self.decisions: list[Decision] = []
         self.regular = False
+        self.since_change: int | None = None
         self.told: set[tuple[str, str, str]] = set()
         self.checked: set[str] = set()
 
@@ -137,6 +138,7 @@ class Watch:
                 step.done(f"after {firing.trigger}: {failed}")
             else:
                 released = job.step("release").result
+                self.since_change = job.step("assemble").result["worse_since"]
                 outcome: Outcome = "refused" if released["outcome"] == "refused" else "canary"
                 noted = msgspec.structs.replace(
                     noted,
@@ -165,14 +167,18 @@ class Watch:
     def _follow(self, window: Window, model: str) -> None:
         if not until_followed(self.platform, self.name, model):
             self.notes.append(f"the alias champion or the monitors did not follow {model} in time")
-        # Once a retraining has paid, the data are known to change: do not wait for the next alarm.
-        if self.regular:
-            return
-        self.regular = True
-        every = _RETRAIN_EVERY_WINDOWS * (window.stop - window.start)
+        # Once a retraining has paid, the data are known to change: do not wait for the next alarm. A model made soon
+        # after a change knew few rows of what is new, so the next one comes when there are twice as many.
+        size = window.stop - window.start
+        often, seldom = _RETRAIN_SOONEST_WINDOWS * size, _RETRAIN_EVERY_WINDOWS * size
+        every = seldom if self.since_change is None else min(seldom, max(often, self.since_change))
         policy = policy_of(self.plan, VolumeRule(labels=every))
         self.platform.call(lambda session: session.triggers.set_policy(self.name, policy))
-        self.notes.append(f"from window {window.number} on, every {every} labels start a retraining too")
+        if not self.regular:
+            self.regular = True
+            self.notes.append(
+                f"from window {window.number} on, {seldom} new labels at the latest start a retraining too"
+            )
 
 
 def _look_if_active(session: Session, endpoint: str) -> Look | None:
