@@ -37,6 +37,7 @@ _SEED = 0x4D535052
 _SEAL_MARK = b"\xf5MSs"
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = _FRAME.size
+_SEARCH_PASSES = 16
 SEAL_BYTES = FRAME_BYTES + _NUMBER.size
 
 Ending = Literal["short", "sealed", "bad", "full"]
@@ -170,14 +171,21 @@ def _sealed(records: list[bytes], start: int, payload: bytes) -> Parsed:
 
 
 def holds_frame(data: bytes) -> bool:
-    """Tell whether a whole frame begins anywhere in *data* after its first byte."""
+    """Tell whether a whole frame begins anywhere in *data* after its first byte; also True when that is not to be told.
+
+    Bytes that are made to look like the beginnings of many long frames would cost the square of their number.
+    """
+    size, left = len(data), _SEARCH_PASSES * len(data)
     at = data.find(_RECORD_MARK[:3], 1)
-    while at >= 0:
+    while at >= 0 and left > 0:
         found = parse(data, 1, at)
         if found.records or found.ending == "sealed":
             return True
+        if size - at >= FRAME_BYTES:
+            length: int = _FRAME.unpack_from(data, at)[1]
+            left -= length if at + FRAME_BYTES + length <= size else 0
         at = data.find(_RECORD_MARK[:3], at + 1)
-    return False
+    return left <= 0 < size
 
 
 def end_of(data: bytes, first: int) -> int:
