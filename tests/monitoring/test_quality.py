@@ -77,3 +77,22 @@ def test_many_rows_are_as_sure_as_their_own_spread():
     assert quality_of("accuracy", "binary", truth, scores).error == pytest.approx(
         np.sqrt(value * (1 - value) / 4_000), rel=0.01
     )
+
+
+def test_a_bad_hour_within_a_window_is_no_lost_quality_but_a_window_bad_throughout_is():
+    rng = np.random.default_rng(7)
+
+    def made(wrong: Array) -> Made:
+        return wrong, Scores(np.zeros(len(wrong)))
+
+    quality = quality_of("rmse", "regression", *made(rng.normal(size=360)))
+    hour, change = rng.normal(size=90), 3 * rng.normal(size=90)
+    hour[40:52] = 5
+
+    def alarms(wrong: Array) -> bool:
+        performance = performance_of(quality, *made(wrong))
+        assert performance is not None
+        return any(finding.alarming for finding in findings_of(quality, [performance], 1e-3))
+
+    assert not alarms(hour)
+    assert alarms(change)

@@ -288,18 +288,20 @@ def _reference(
     training = Ref.parse(assembled.training, kind="dataset")
     frame = platform.datasets.read(training.name, training.version)
     holdout = _holdout(platform, assembled, plan.target)
+    recent = _REFERENCE_ROWS if watch else max(plan.fewest_recent, 2 * assembled.recent // 3)
+    names = [field.name for field in version.info.signature.inputs]
     session = ServedScorer(platform.folders).open(version)
     try:
-        outputs = session.predict(columns_of(holdout, [field.name for field in version.info.signature.inputs]))
+        outputs = session.predict(columns_of(holdout, names))
+        fitted = session.predict(columns_of(frame.tail(recent), names))
     finally:
         session.close()
-    recent = _REFERENCE_ROWS if watch else max(plan.fewest_recent, 2 * assembled.recent // 3)
     platform.monitoring.set_reference(
         plan.name,
         release,
         pl.concat([frame, holdout.select(frame.columns)]).tail(recent) if watch else frame.tail(recent),
         info=version.info,
-        scored=Scored(outputs, holdout[plan.target].to_list()),
+        scored=Scored(outputs, holdout[plan.target].to_list(), fitted),
         model=version.ref,
         dataset=assembled.training,
         ordered=plan.ordered or plan.time is not None,

@@ -13,7 +13,7 @@ from mainspring.core.errors import InvalidData
 from mainspring.core.ids import new_id
 from mainspring.monitoring.answers import prediction_column, scores_of, truth_of
 from mainspring.monitoring.model import Profile, Quality, Reference, Settings
-from mainspring.monitoring.profile import profile_column, profile_frame
+from mainspring.monitoring.profile import profile_column, profile_frame, with_shares
 from mainspring.monitoring.quality import quality_of
 from mainspring.registry.quality import default_metric
 from mainspring.registry.signature import Field, ModelInfo
@@ -22,11 +22,13 @@ from mainspring.registry.signature import Field, ModelInfo
 class Scored(msgspec.Struct, frozen=True):
     """What a model answered on rows that it was not fitted to, and the labels of those rows, in the order of time.
 
-    ``outputs`` are as a session gives them: arrays (or lists) by output name.
+    ``outputs`` are as a session gives them: arrays (or lists) by output name. ``fitted`` are the answers to the rows of
+    the frame, which the model was fitted to: there are more of them, and how alike neighbours are they tell as well.
     """
 
     outputs: Mapping[str, Any]
     truth: Sequence[Any]
+    fitted: Mapping[str, Any] | None = None
 
 
 def learn(
@@ -82,6 +84,9 @@ def _outcome(
     if len(scores.label) != len(truth):
         raise InvalidData(f"{len(scores.label)} answers and {len(truth)} labels: give one label for each answer")
     predictions = profile_column(prediction_column(scores, info.task, info.classes), ordered=ordered)
+    if scored.fitted is not None and ordered:
+        fitted = prediction_column(scores_of(scored.fitted, info.task, info.classes), info.task, info.classes)
+        predictions = with_shares(predictions, fitted.drop_nulls())
     metric = info.metric or default_metric(info.task)
     try:
         quality = quality_of(metric, info.task, truth, scores, skill=settings.effects.skill, ordered=ordered)

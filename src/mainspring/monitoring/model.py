@@ -211,7 +211,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     """The metric on one window of labelled predictions, with an interval of 95 %, beside the reference's.
 
     ``worse`` is how much worse than the reference it is (negative: better), ``error`` the standard error of the
-    window's own part of that, for independent rows. ``weighty`` is as in Quality.
+    window's own part of that, for neighbours no more alike than those of the reference. ``weighty`` is as in Quality.
     """
 
     metric: str

@@ -125,10 +125,11 @@ def _categorical(name: str, values: pl.Series, present: pl.Series, excluded: str
     )
     if excluded or not ordered:
         return profile
-    return _with_shares(profile, present)
+    return with_shares(profile, present)
 
 
-def _with_shares(profile: Profile, present: pl.Series) -> Profile:
+def with_shares(profile: Profile, present: pl.Series) -> Profile:
+    """Give the profile with the dispersion of its bins as *present* shows it: values in time order, no nulls."""
     return msgspec.structs.replace(profile, shares=of_shares(bin_codes(profile, present), bins_of(profile)))
 
 

@@ -65,6 +65,7 @@ def performance_of(quality: Quality, truth: Array, scores: Scores) -> Performanc
         return None
     m = metric_named(quality.metric)
     span = estimate(quality.metric, truth, scores, level=_LEVEL)
+    influence = m.influence(truth, scores.label, scores.probabilities)
     return Performance(
         metric=quality.metric,
         value=value,
@@ -72,7 +73,7 @@ def performance_of(quality: Quality, truth: Array, scores: Scores) -> Performanc
         high=span.high,
         reference=quality.value,
         worse=m.sign * (quality.value - value),
-        error=_error(quality.metric, value, truth, m.influence(truth, scores.label, scores.probabilities)),
+        error=_error(quality.metric, value, truth, influence) * math.sqrt(_burst(quality, influence)),
         rows=len(truth),
         weighty=_weighty(quality.metric, truth),
     )
@@ -111,6 +112,17 @@ def _finding(quality: Quality, windows: list[Performance], share: float) -> Find
 def _safe(window: Performance, quality: Quality) -> float:
     # A small window without one mistake shows no spread at all: the reference knows better.
     return max(window.error, quality.error * math.sqrt(quality.rows / window.rows) / 2)
+
+
+def _burst(quality: Quality, influence: Array) -> float:
+    """Give how many times more the parts of a window differ than those of the reference do.
+
+    A bad hour makes one part of a window worse, a change all of it (at the latest of the next).
+    """
+    if not quality.dispersion:
+        return 1.0
+    expected = for_window(quality.dispersion, len(influence), 1).factor
+    return max([1.0, *(part.factor / expected for part in of_mean(influence))])
 
 
 def _freedom(quality: Quality, windows: list[Performance], own: float) -> float:
