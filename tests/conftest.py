@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from mainspring.client.remote import remote
 from mainspring.protocols.native.app import application
-from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.threads import Threads
 from mainspring.storage.sql.database import Database, open_database
 
 pytest_plugins = ["tests.servers"]

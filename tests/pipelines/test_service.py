@@ -13,7 +13,7 @@ from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.pipelines.model import Pipeline, Step
 from mainspring.pipelines.service import Pipelines
 from mainspring.protocols.native.app import application
-from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.threads import Threads
 from mainspring.storage.sql.journal import latest_events
 
 

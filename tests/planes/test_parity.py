@@ -23,7 +23,7 @@ from mainspring.core.settings import Settings
 from mainspring.planes.embedded import Platform
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
-from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.threads import Threads
 
 WRITTEN_BY_HAND = {("lineage", "trace"): "lineage", ("lineage", "events"): "events"}
 """Commands that draw what they get; every other operation has a derived one."""

@@ -19,11 +19,12 @@ from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.core.settings import Settings, load_settings
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
+from mainspring.protocols.mlflow.app import mlflow_routes
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
-from mainspring.protocols.native.routes import Threads
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.metrics import Metrics
+from mainspring.runtime.threads import Threads
 
 logger = logging.getLogger("mainspring.control")
 
@@ -47,13 +48,16 @@ def serve(settings: Settings) -> None:
     platform = Platform(settings)
     metrics, threads = Metrics(), Threads(settings.control_threads)
     background = Background(platform, metrics)
+    calls = _CallMetrics(metrics)
+    objects = object_routes(platform.objects, threads, settings.max_upload_bytes)
+    mlflow = mlflow_routes(platform, threads, max_body_bytes=settings.max_request_bytes, observer=calls)
     app = application(
         [getattr(platform, name) for name in SERVICES],
         threads,
         max_body_bytes=settings.max_request_bytes,
-        extra=object_routes(platform.objects, threads, settings.max_upload_bytes),
+        extra=[*objects, *mlflow],
         metrics=metrics.render,
-        calls=_CallMetrics(metrics),
+        calls=calls,
     )
     config = uvicorn.Config(
         app,

@@ -13,7 +13,7 @@ from mainspring.client.objects import RemoteObjects
 from mainspring.core.errors import InvalidData, InvalidRequest, NotFound, TooLarge, Unsupported
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
-from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.threads import Threads
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore, open_objects
 from mainspring.storage.objects.tree import get_tree, put_tree

@@ -19,9 +19,9 @@ from mainspring.core.errors import GateRefused, InvalidRequest, NotFound, TooLar
 from mainspring.core.operations import operation
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.openapi import openapi
-from mainspring.protocols.native.routes import Threads
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.trace import new_trace
+from mainspring.runtime.threads import Threads
 
 
 class Colour(StrEnum):

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mainspring.core.errors import Forbidden
 from mainspring.protocols.native.errors import error_response, http_exception, unexpected
 from mainspring.protocols.native.openapi import described, entry, openapi
-from mainspring.protocols.native.routes import Calls, Threads, routes
+from mainspring.protocols.native.routes import Calls, routes
+from mainspring.runtime.threads import Threads
 
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 

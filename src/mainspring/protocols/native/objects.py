@@ -15,7 +15,7 @@ from starlette.routing import Route
 from mainspring.core.errors import InvalidData, MainspringError, TooLarge, Unavailable
 from mainspring.protocols.native.errors import error_response
 from mainspring.protocols.native.openapi import BINARY, described, entry
-from mainspring.protocols.native.routes import Threads
+from mainspring.runtime.threads import Threads
 from mainspring.storage.objects.store import ObjectStore
 
 _PART = 1 << 20

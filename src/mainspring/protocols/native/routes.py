@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
 import logging
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -17,35 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainspring.core.actor import acting_as
-from mainspring.core.errors import InvalidRequest, MainspringError, OverLimit, TooLarge
+from mainspring.core.errors import InvalidRequest, MainspringError, TooLarge
 from mainspring.core.operations import Argument, Operation, operations
 from mainspring.protocols.native.errors import error_response
 from mainspring.runtime.telemetry.trace import in_trace, new_trace, parse_traceparent
+from mainspring.runtime.threads import Threads
 
 logger = logging.getLogger(__name__)
-
-
-class Threads:
-    """The bounded pool that runs service calls: beyond *waiting* calls in line, more are refused at once."""
-
-    def __init__(self, threads: int, waiting: int = 256) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="control")
-        self._free = threads + waiting
-
-    async def run(self, call: Callable[[], Any]) -> Any:
-        """Run *call* in a thread with the context of the caller; raises OverLimit when the line is full."""
-        if self._free <= 0:
-            raise OverLimit("the control plane has more calls in line than it takes; try again in a second")
-        self._free -= 1
-        try:
-            context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
-        finally:
-            self._free += 1
-
-    def close(self) -> None:
-        """Let the calls that run finish; begin no other."""
-        self._pool.shutdown(cancel_futures=True)
 
 
 class Calls(Protocol):
