@@ -50,7 +50,7 @@ def import_(
     with target.session() as session:
         version = session.import_model(
             name, path, task=task, classes=None if given is None else _as_labels(given), trusted=trusted
-        )
+        ).servable()
     if as_json:
         show({"ref": version.ref, **msgspec.to_builtins(version)}, as_json=True)
         return

@@ -11,7 +11,10 @@ from mainspring.core.errors import InvalidRequest
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KIND = re.compile(r"[a-z][a-z_]{0,31}")
 _VERSION = re.compile(r"0{0,9}[1-9][0-9]{0,17}")  # what 64 bits hold
-_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+_ALIAS = re.compile(r"(?![0-9]+$)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
+# Models and prompts come with the names that their authors gave them elsewhere: "Sales, south (v2)" is one.
+_FREE_NAME = re.compile(r"(?!\.{1,2}$)[^\s/:@\x00-\x1f\x7f]([^/:@\x00-\x1f\x7f]{0,248}[^\s/:@\x00-\x1f\x7f])?")
+_FREE_KINDS = frozenset({"model"})
 _WHAT = "expected kind:name, kind:name@7 or kind:name@alias, such as model:churn@champion"
 
 
@@ -37,7 +40,7 @@ class Ref(msgspec.Struct, frozen=True):
         if kind is not None and head != kind:
             raise InvalidRequest(f"{text!r} names a {head}, expected a {kind}", ref=text)
         name, at, tail = rest.partition("@")
-        if not _KIND.fullmatch(head) or not _NAME.fullmatch(name):
+        if not _KIND.fullmatch(head) or not _names(head).fullmatch(name):
             raise InvalidRequest(f"{text!r} is not a ref: {_WHAT}", ref=text)
         if not at:
             return cls(head, name)
@@ -61,6 +64,17 @@ def ref(kind: str, name: str, version: int | None = None) -> str:
     return f"{kind}:{name}" if version is None else f"{kind}:{name}@{version}"
 
 
+def check_free_name(name: str, what: str) -> str:
+    """Return *name*, or raise InvalidRequest when a *what* cannot have even this freely chosen name."""
+    if not _FREE_NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"{name!r} cannot be the name of a {what}: use 1 to 250 characters without '/', ':', '@' and line breaks, "
+            "neither beginning nor ending with a blank",
+            name=name,
+        )
+    return name
+
+
 def check_name(name: str, what: str) -> str:
     """Return *name*, or raise InvalidRequest when it cannot be the name of a *what*."""
     if not _NAME.fullmatch(name):
@@ -76,7 +90,12 @@ def check_alias(alias: str) -> str:
     """Return *alias*, or raise InvalidRequest when it cannot be an alias (it must not look like a version)."""
     if not _ALIAS.fullmatch(alias):
         raise InvalidRequest(
-            f"{alias!r} cannot be an alias: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter",
+            f"{alias!r} cannot be an alias: use 1 to 255 letters, digits, '.', '_' or '-', not beginning with '.' "
+            "or '-' and not digits only, which would be a version",
             alias=alias,
         )
     return alias
+
+
+def _names(kind: str) -> re.Pattern[str]:
+    return _FREE_NAME if kind in _FREE_KINDS else _NAME

@@ -115,7 +115,7 @@ class _Steady:
     """Requests without a pause, from a thread."""
 
     def __init__(self, platform: RunningPlatform, table: Split, name: str) -> None:
-        info = platform.session.registry.resolve(f"model:{name}@champion").info
+        info = platform.session.registry.resolve(f"model:{name}@champion").servable().info
         columns = [field.name for field in info.signature.inputs]
         self._traffic = Traffic(platform.data, name, columns, key=None, connections=2)
         self._rows = table.later.tail(_DRILL_ROWS)

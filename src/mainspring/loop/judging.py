@@ -17,7 +17,7 @@ from mainspring.loop.table import Split, Window
 from mainspring.loop.traffic import Served
 from mainspring.registry.answers import scores_of, truth_of
 from mainspring.registry.intervals import compare, estimate
-from mainspring.registry.model import ModelVersion
+from mainspring.registry.model import ServableVersion
 from mainspring.registry.quality import Array, Scores, default_metric, measure, metric_named
 from mainspring.serving.engine.session import open_session
 from mainspring.storage.objects.tree import get_tree
@@ -26,7 +26,7 @@ from mainspring.storage.objects.tree import get_tree
 class Judge:
     """Knows the truth of the replayed rows, and scores them with the first champion, beside the traffic."""
 
-    def __init__(self, session: Session, champion: ModelVersion, split: Split) -> None:
+    def __init__(self, session: Session, champion: ServableVersion, split: Split) -> None:
         self.info = champion.info
         self.metric = self.info.metric or default_metric(self.info.task or "binary")
         self._split = split
@@ -92,7 +92,7 @@ class Judge:
             return np.array([np.nan if label is None else float(label) for label in labels])
         return truth_of(self.info, ["" if label is None else label for label in labels])
 
-    def _scored(self, session: Session, champion: ModelVersion) -> Scores:
+    def _scored(self, session: Session, champion: ServableVersion) -> Scores:
         names = [field.name for field in champion.info.signature.inputs]
         with tempfile.TemporaryDirectory(prefix="mainspring-champion-") as made:
             folder = Path(made) / "model"

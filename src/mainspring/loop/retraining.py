@@ -23,7 +23,7 @@ from mainspring.pipelines.model import Pipeline, Step
 from mainspring.planes.adapters import ServedScorer
 from mainspring.planes.embedded import Platform
 from mainspring.registry.gate_model import GatePolicy, Holdout
-from mainspring.registry.model import ModelVersion
+from mainspring.registry.model import ServableVersion
 from mainspring.registry.signature import ModelInfo
 from mainspring.rollouts.model import RolloutPolicy
 
@@ -138,7 +138,7 @@ def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> tuple[pl.Dat
         return None
     if status.stable is None:
         return None
-    info = platform.registry.resolve(status.stable.model).info
+    info = platform.registry.resolve(status.stable.model).servable().info
     kinds = {field.name: "datetime" if field.kind == "datetime" else field.type for field in info.signature.inputs}
     read = platform.predictions.read(plan.name, columns=kinds, answered=True, labelled=True)
     rows = logged_rows(read, known, target=plan.target, time=plan.time)
@@ -214,7 +214,7 @@ class Gated(msgspec.Struct, frozen=True):
 def gate(context: StepContext) -> Gated:
     """Measure the candidate on the rows set aside, against the champion when there is one."""
     plan, platform = _plan(context), _platform(context)
-    version = platform.registry.resolve(context.inputs["register"])
+    version = platform.registry.resolve(context.inputs["register"]).servable()
     assembled = msgspec.convert(context.inputs["assemble"], Assembled)
     frame = _holdout(platform, assembled, plan.target)
     holdout = Holdout(
@@ -243,7 +243,7 @@ class Released(msgspec.Struct, frozen=True):
 def release(context: StepContext) -> Released:
     """Deploy the first champion at once; let any later candidate that passed the gate begin as a canary."""
     plan, platform = _plan(context), _platform(context)
-    version = platform.registry.resolve(context.inputs["register"])
+    version = platform.registry.resolve(context.inputs["register"]).servable()
     assembled = msgspec.convert(context.inputs["assemble"], Assembled)
     gated = msgspec.convert(context.inputs["gate"], Gated)
     if _is_first(platform, version, gated):
@@ -266,7 +266,7 @@ def release(context: StepContext) -> Released:
     return Released("canary", version.ref, rollout.release, rollout.ref)
 
 
-def _is_first(platform: Platform, version: ModelVersion, gated: Gated) -> bool:
+def _is_first(platform: Platform, version: ServableVersion, gated: Gated) -> bool:
     """Tell whether the version comes before any champion, also when a step that was killed has made it the champion."""
     champion = _champion(platform, version.name)
     return platform.registry.get_report(gated.report).champion is None and (
@@ -278,7 +278,7 @@ def _reference(
     context: StepContext,
     plan: Plan,
     platform: Platform,
-    version: ModelVersion,
+    version: ServableVersion,
     assembled: Assembled,
     release: str,
     *,
@@ -320,14 +320,14 @@ def _platform(context: StepContext) -> Platform:
     return platform
 
 
-def _champion(platform: Platform, name: str) -> ModelVersion | None:
+def _champion(platform: Platform, name: str) -> ServableVersion | None:
     try:
-        return platform.registry.resolve(f"model:{name}@champion")
+        return platform.registry.resolve(f"model:{name}@champion").servable()
     except NotFound:
         return None
 
 
-def _parameters(champion: ModelVersion | None) -> dict[str, Any] | None:
+def _parameters(champion: ServableVersion | None) -> dict[str, Any] | None:
     return dict(champion.info.parameters) if champion is not None and champion.info.parameters else None
 
 

@@ -25,7 +25,7 @@ from mainspring.loop.watch import Watch
 from mainspring.loop.wire import Reply
 from mainspring.monitoring.model import Settings as MonitorSettings
 from mainspring.monitoring.model import Windows
-from mainspring.registry.model import ModelVersion
+from mainspring.registry.model import ServableVersion
 
 _INGESTED_WITHIN_S = 30.0
 _CANARY_CHUNKS = 8
@@ -115,7 +115,7 @@ class Turn:
         )
         self.journal.write(progress, part)
 
-    def _resumed(self, before: Progress) -> ModelVersion:
+    def _resumed(self, before: Progress) -> ServableVersion:
         """Take up what was kept; what the next window had begun is sent again."""
         for part in self.journal.parts(before):
             self.served += part.served
@@ -128,7 +128,7 @@ class Turn:
         self.watch.resume(before)
         counted = self.platform.call(lambda session: session.predictions.log_counts(self.name))
         self.expected_rows, self.expected_labels = counted.predictions, counted.labels
-        return self.platform.call(lambda session: session.registry.resolve(before.champion))
+        return self.platform.call(lambda session: session.registry.resolve(before.champion).servable())
 
     # The stages before traffic
 
@@ -152,7 +152,7 @@ class Turn:
             step.done(f"{len(report.checks)} expectations suggested from the data, {said}")
         return version.ref
 
-    def _first_turn(self, dataset: str) -> ModelVersion:
+    def _first_turn(self, dataset: str) -> ServableVersion:
         call = self.platform.call
         rows = self.split.windows[0].stop - self.split.windows[0].start
         watched = MonitorSettings(windows=Windows(rows=rows))
@@ -170,13 +170,13 @@ class Turn:
         with self.stages.stage("deploy") as step:
             until_served(self.platform, self.name, released["model"])
             step.done(f"{released['model']} passed its gate and serves as {released['release']}")
-        return call(lambda session: session.registry.resolve(released["model"]))
+        return call(lambda session: session.registry.resolve(released["model"]).servable())
 
     def _watch(self, dataset: str) -> Watch:
         plan = plan_of(self.name, self.split, dataset, metric=self.request.metric, seed=self.request.seed)
         return Watch(self.platform, plan, self.stages, self.notes)
 
-    def _traffic(self, champion: ModelVersion) -> Traffic:
+    def _traffic(self, champion: ServableVersion) -> Traffic:
         names = [field.name for field in champion.info.signature.inputs]
         return Traffic(self.platform.data, self.name, names, key=self.split.key, revive=self.platform.revive)
 
@@ -247,7 +247,7 @@ class Turn:
         self.stages.narrator.progress("serve", f"window {told.window + 1} of {count}: {quality}")
 
     def _report(
-        self, session: Session, dataset: str, champion: ModelVersion, judge: Judge, windows: list[WindowQuality]
+        self, session: Session, dataset: str, champion: ServableVersion, judge: Judge, windows: list[WindowQuality]
     ) -> LoopReport:
         overall = judge.overall(self.served)
         endpoint = session.releases.get(self.name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from mainspring.core.errors import NotFound
 from mainspring.core.refs import Ref
 from mainspring.planes.serving_files import ModelFolders
-from mainspring.registry.model import ModelVersion, Stage
+from mainspring.registry.model import ServableVersion, Stage
 from mainspring.registry.service import Registry
 from mainspring.releases.model import Candidate
 from mainspring.rollouts.service import Rollouts
@@ -24,8 +26,8 @@ class ReleasableModels:
         self._registry = registry
 
     def candidate(self, model: str) -> Candidate:
-        """Give what the registry knows of a version named by ref; raises NotFound."""
-        version: ModelVersion = self._registry.resolve(model)
+        """Give what the registry knows of a version named by ref; raises NotFound, Unsupported for a record only."""
+        version = self._registry.resolve(model).servable()
         info, view = version.info, version.tags.get(FEATURE_VIEW_TAG)
         return Candidate(
             model=version.ref,
@@ -44,7 +46,20 @@ class ReleasableModels:
         """Record the stage of a version."""
         ref = Ref.parse(model, kind="model")
         assert ref.version is not None
-        self._registry.set_stage(ref.name, ref.version, stage)
+        # A version that was deleted or renamed in the registry is served on from what its release pinned.
+        with suppress(NotFound):
+            self._registry.set_stage(ref.name, ref.version, stage)
+
+
+class ServableModels:
+    """The registry as the evidence of rollouts asks for it: only for versions that can be served."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def resolve(self, model: str) -> ServableVersion:
+        """Give the version that a ref stands for; raises NotFound."""
+        return self._registry.resolve(model).servable()
 
 
 class ServedScorer:
@@ -53,7 +68,7 @@ class ServedScorer:
     def __init__(self, folders: ModelFolders) -> None:
         self._folders = folders
 
-    def open(self, version: ModelVersion) -> Session:
+    def open(self, version: ServableVersion) -> Session:
         """Open a version from its folder; raises Forbidden for code of unknown origin."""
         folder = self._folders.materialise(version.digest)
         return open_session(folder, engine=version.engine, signature=version.info.signature, trusted=version.trusted)

@@ -15,10 +15,12 @@ from mainspring.features.service import Features
 from mainspring.lineage.service import Lineage
 from mainspring.monitoring.service import Monitoring
 from mainspring.pipelines.service import Pipelines
-from mainspring.planes.adapters import ReleasableModels, ServedScorer, hold_during
+from mainspring.planes.adapters import ReleasableModels, ServableModels, ServedScorer, hold_during
 from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
+from mainspring.registry.catalogue.service import Catalogue
+from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
 from mainspring.releases.service import Releases
 from mainspring.rollouts.evidence import ArmEvidence
@@ -57,6 +59,7 @@ class Platform(Session):
         objects = open_objects(settings.objects_url or url_of("file", self.home / "objects"))
         self.folders = ModelFolders(objects, self.home / "models")
         super().__init__(self._services(objects), objects, self._close_stores, spool=self.home / "run-spool")
+        self.catalogue, self.logged_models = Catalogue(self.registry), LoggedModels(self.database)
 
     def _services(self, objects: Any) -> dict[str, Any]:
         database = self.database
@@ -72,7 +75,7 @@ class Platform(Session):
         )
         pipelines = Pipelines(database)
         monitoring = Monitoring(database, predictions)
-        rollouts = Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, registry))
+        rollouts = Rollouts(database, canaries=releases, statistics=ArmEvidence(predictions, ServableModels(registry)))
         return {
             "datasets": datasets,
             "features": features,

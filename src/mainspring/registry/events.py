@@ -7,13 +7,17 @@ from mainspring.registry.model import Stage
 
 
 class ModelRegistered(Event, frozen=True):
-    """A version of a model was registered, from a run and a dataset where these are known."""
+    """A version of a model was registered, from a run and a dataset where these are known.
+
+    There is no ``digest`` when only a record was made of a model whose files are elsewhere.
+    """
 
     model: str
-    digest: str
+    digest: str | None
     run: str | None = None
     dataset: str | None = None
     trusted: bool = False
+    source: str | None = None
 
     def reads(self) -> list[str]:
         """Give the run and the dataset."""
@@ -52,6 +56,43 @@ class AliasMoved(Event, frozen=True):
     def makes(self) -> list[str]:
         """Give the alias."""
         return [self.alias]
+
+
+class ModelVersionDeleted(Event, frozen=True):
+    """A version was deleted; its number is not given again."""
+
+    model: str
+    digest: str | None
+
+    def makes(self) -> list[str]:
+        """Give the version."""
+        return [self.model]
+
+
+class ModelDeleted(Event, frozen=True):
+    """A model was deleted with its versions."""
+
+    model: str
+    versions: int
+
+    def makes(self) -> list[str]:
+        """Give the model."""
+        return [self.model]
+
+
+class ModelRenamed(Event, frozen=True):
+    """What was known by one ref is known by another: a model, or one of its versions."""
+
+    model: str
+    was: str
+
+    def reads(self) -> list[str]:
+        """Give the former ref."""
+        return [self.was]
+
+    def makes(self) -> list[str]:
+        """Give the ref."""
+        return [self.model]
 
 
 class GatesEvaluated(Event, frozen=True):

@@ -16,7 +16,7 @@ from mainspring.registry.answers import scores_of, truth_of
 from mainspring.registry.fairness import fairness
 from mainspring.registry.gate_model import Check, GatePolicy, Holdout
 from mainspring.registry.intervals import compare, estimate
-from mainspring.registry.model import ModelVersion
+from mainspring.registry.model import ServableVersion
 from mainspring.registry.quality import Array, Scores, default_metric, trivial
 from mainspring.registry.signature import ModelInfo
 
@@ -35,7 +35,7 @@ class Session(Protocol):
 class Scorer(Protocol):
     """Opens a model version in the engine that would serve it."""
 
-    def open(self, version: ModelVersion) -> Session: ...
+    def open(self, version: ServableVersion) -> Session: ...
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def choose_metric(policy: GatePolicy, info: ModelInfo, truth: Array) -> str:
     return default_metric(info.task or "multiclass", share)
 
 
-def measure_model(scorer: Scorer, version: ModelVersion, holdout: Holdout, requests: int) -> Measured:
+def measure_model(scorer: Scorer, version: ServableVersion, holdout: Holdout, requests: int) -> Measured:
     """Open a version as it would be served, score the holdout, then time one-row requests."""
     before = _resident_bytes(None)
     session = scorer.open(version)
@@ -68,7 +68,7 @@ def measure_model(scorer: Scorer, version: ModelVersion, holdout: Holdout, reque
         session.close()
 
 
-def score_model(scorer: Scorer, version: ModelVersion, holdout: Holdout) -> Scores:
+def score_model(scorer: Scorer, version: ServableVersion, holdout: Holdout) -> Scores:
     """Open a version and score the holdout."""
     session = scorer.open(version)
     try:
@@ -80,12 +80,12 @@ def score_model(scorer: Scorer, version: ModelVersion, holdout: Holdout) -> Scor
 
 def run_checks(
     policy: GatePolicy,
-    version: ModelVersion,
+    version: ServableVersion,
     metric: str,
     truth: Array,
     holdout: Holdout,
     candidate: Measured,
-    champion: tuple[ModelVersion, Scores] | None,
+    champion: tuple[ServableVersion, Scores] | None,
 ) -> Iterator[Check]:
     """Yield every check that the policy asks for."""
     yield _rows(policy, truth)
@@ -113,7 +113,7 @@ def _rows(policy: GatePolicy, truth: Array) -> Check:
 
 
 def _improvement(
-    policy: GatePolicy, metric: str, truth: Array, scores: Scores, champion: tuple[ModelVersion, Scores] | None
+    policy: GatePolicy, metric: str, truth: Array, scores: Scores, champion: tuple[ServableVersion, Scores] | None
 ) -> Check:
     if champion is None:
         alone = estimate(metric, truth, scores, level=policy.level)
@@ -169,7 +169,7 @@ def _latency(bound_ms: float, latencies_ms: Array) -> Check:
     return Check(name="latency_p99_ms", passed=p99 <= bound_ms, value=p99, bound=bound_ms, detail=said)
 
 
-def _size(bound: int, version: ModelVersion) -> Check:
+def _size(bound: int, version: ServableVersion) -> Check:
     said = f"{version.size_bytes} bytes of files; at most {bound}"
     passed = version.size_bytes <= bound
     return Check(name="size_bytes", passed=passed, value=float(version.size_bytes), bound=float(bound), detail=said)
@@ -193,7 +193,7 @@ def truth_of_holdout(info: ModelInfo, holdout: Holdout) -> Array:
     return truth_of(info, holdout.truth)
 
 
-def _columns(version: ModelVersion, holdout: Holdout, names: Sequence[str]) -> dict[str, Any]:
+def _columns(version: ServableVersion, holdout: Holdout, names: Sequence[str]) -> dict[str, Any]:
     missing = [name for name in names if name not in holdout.columns]
     if missing:
         raise InvalidData(f"the holdout lacks the columns {', '.join(missing)}, which {version.ref} takes")

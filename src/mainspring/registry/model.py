@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from mainspring.core.errors import Unsupported
 from mainspring.core.refs import ref
 from mainspring.registry.signature import Engine, ModelInfo
 
@@ -20,6 +21,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     created: datetime
+    updated: datetime | None = None
     latest: int | None = None
     aliases: dict[str, int] = {}
     tags: dict[str, str] = {}
@@ -28,17 +30,28 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version: a tree in the object store and what is known about it.
 
-    Only ``stage``, ``tags`` and ``aliases`` change. ``trusted`` says that its origin is known, so that a model that is
-    code may be run, in a process of its own.
+    Only ``stage``, ``card``, ``tags`` and ``aliases`` change. ``trusted`` says that its origin is known, so that a
+    model that is code may be run, in a process of its own.
+
+    A version may be a record only, of a model that cannot be served from here: then ``unservable`` says why, and there
+    are neither ``engine`` nor ``info``; nor is there a ``digest`` when its files are not held here. ``source`` is where
+    its files came from in the words of whoever registered it, ``location`` where they can be read, ``logged`` the id of
+    the logged model that it was, ``run_link`` the page of a run that is kept elsewhere.
     """
 
     name: str
     version: int
-    digest: str
-    engine: Engine
-    info: ModelInfo
+    digest: str | None
+    engine: Engine | None
+    info: ModelInfo | None
     size_bytes: int
     created: datetime
+    updated: datetime | None = None
+    unservable: str | None = None
+    source: str | None = None
+    location: str | None = None
+    logged: str | None = None
+    run_link: str | None = None
     run: str | None = None
     dataset: str | None = None
     metrics: dict[str, float] = {}
@@ -52,6 +65,21 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     def ref(self) -> str:
         """Give ``model:name@version``."""
         return ref("model", self.name, self.version)
+
+    def servable(self) -> ServableVersion:
+        """Give the version as one that can be served; raises Unsupported when it is a record only."""
+        if self.digest is None or self.engine is None or self.info is None:
+            why = self.unservable or "its files are not held here"
+            raise Unsupported(f"{self.ref} is a record only and cannot be served: {why}", model=self.ref)
+        return ServableVersion(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class ServableVersion(ModelVersion, frozen=True, kw_only=True):
+    """A version whose files and facts are all here."""
+
+    digest: str
+    engine: Engine
+    info: ModelInfo
 
 
 class StageChange(msgspec.Struct, frozen=True):

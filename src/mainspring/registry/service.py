@@ -6,19 +6,19 @@ from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import AlreadyExists, GateRefused, InvalidRequest, NotFound
 from mainspring.core.ids import new_id
 from mainspring.core.operations import operation
-from mainspring.core.refs import Ref, check_alias, check_name, ref
+from mainspring.core.refs import Ref, check_alias, check_free_name, ref
 from mainspring.registry import gates, store, transitions
+from mainspring.registry.adding import add_version
 from mainspring.registry.answers import in_classes_of
 from mainspring.registry.events import (
     AliasMoved,
     GatesEvaluated,
-    ModelRegistered,
     PromotionRefused,
 )
 from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
 from mainspring.registry.gates import Scorer
 from mainspring.registry.importing import import_model
-from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, Stage, StageChange
+from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, ServableVersion, Stage, StageChange
 from mainspring.registry.signature import Task
 from mainspring.registry.transitions import alias_ref
 from mainspring.storage.objects.store import ObjectStore
@@ -43,7 +43,7 @@ class Registry:
     def create_model(self, name: str, description: str = "", tags: dict[str, str] | None = None) -> Model:
         """Create a model without versions; raises AlreadyExists when there is one of the name."""
         model = Model(
-            name=check_name(name, "model"), description=description, created=self.clock.now(), tags=tags or {}
+            name=check_free_name(name, "model"), description=description, created=self.clock.now(), tags=tags or {}
         )
         with self.database.begin() as connection:
             if not store.insert_model(connection, model):
@@ -67,8 +67,9 @@ class Registry:
         """Change the description, or add *tags* (replacing those of the same key); raises NotFound."""
         with self.database.begin() as connection:
             model = store.require_model(connection, name)
-            changed = {"description": model.description if description is None else description}
-            store.set_model(connection, name, {**changed, "tags": {**model.tags, **(tags or {})}})
+            text = model.description if description is None else description
+            store.set_model(connection, name, {"description": text, "updated": self.clock.now()})
+            store.set_model_tags(connection, name, tags or {})
             return store.require_model(connection, name)
 
     # Versions
@@ -96,7 +97,7 @@ class Registry:
         Raises NotFound when there is no such object, InvalidData when it is no model, Unsupported when it cannot be
         served.
         """
-        check_name(name, "model")
+        check_free_name(name, "model")
         if token is not None and (known := self._registered(token)) is not None:
             return known
         imported = import_model(self.objects, digest, task=task, classes=classes)
@@ -106,9 +107,9 @@ class Registry:
             store.lock_model(connection, name)
             if token is not None and (known := store.version_by_token(connection, token)) is not None:
                 return known
-            version = ModelVersion(
+            draft = ModelVersion(
                 name=name,
-                version=store.next_version(connection, name),
+                version=0,
                 digest=imported.digest,
                 engine=info.engine,
                 info=info,
@@ -121,10 +122,7 @@ class Registry:
                 trusted=trusted,
                 tags=tags or {},
             )
-            store.insert_version(connection, version, token)
-            store.add_stage(connection, version, "development", now, "registered")
-            emit(connection, _registered(version))
-        return version
+            return add_version(connection, draft, now, token)
 
     @operation("GET /models/{name}/versions")
     def list_versions(
@@ -168,7 +166,7 @@ class Registry:
         """Add tags to a version, replacing those of the same key; raises NotFound."""
         with self.database.begin() as connection:
             found = store.require_version(connection, name, version)
-            store.set_version(connection, found, {"tags": {**found.tags, **tags}})
+            store.set_version_tags(connection, found, tags)
             return store.require_version(connection, name, version)
 
     # Stages and aliases
@@ -323,13 +321,13 @@ class Registry:
 
     # Steps
 
-    def _opponents(self, name: str, version: int, alias: str) -> tuple[ModelVersion, ModelVersion | None]:
+    def _opponents(self, name: str, version: int, alias: str) -> tuple[ServableVersion, ServableVersion | None]:
         with self.database.read() as connection:
-            candidate = store.require_version(connection, name, version)
+            candidate = store.require_version(connection, name, version).servable()
             number = store.require_model(connection, name).aliases.get(alias)
             if number is None or number == version:
                 return candidate, None
-            return candidate, store.require_version(connection, name, number)
+            return candidate, store.require_version(connection, name, number).servable()
 
     def _registered(self, token: str) -> ModelVersion | None:
         with self.database.read() as connection:
@@ -357,16 +355,6 @@ def _report_of(connection: store.Connection, version: ModelVersion, report: str 
     if found.model != version.ref:
         raise InvalidRequest(f"{report} is about {found.model}, not about {version.ref}", report=report)
     return found
-
-
-def _registered(version: ModelVersion) -> ModelRegistered:
-    return ModelRegistered(
-        model=version.ref,
-        digest=version.digest,
-        run=version.run,
-        dataset=version.dataset,
-        trusted=version.trusted,
-    )
 
 
 def _evaluated(report: GateReport) -> GatesEvaluated:

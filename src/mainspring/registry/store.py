@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    Row,
+    Table,
+    Text,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy import Connection as Connection
 
 from mainspring.core.actor import current_actor
@@ -16,13 +30,30 @@ from mainspring.registry.model import AliasMove, Model, ModelVersion, Stage, Sta
 from mainspring.registry.signature import ModelInfo
 from mainspring.storage.sql.schema import Identity64, Instant, Packed, metadata, upsert
 
+T = TypeVar("T")
+
 models = Table(
     "models",
     metadata,
     Column("name", Text, primary_key=True),
     Column("description", Text, nullable=False),
-    Column("tags", Packed(dict[str, str]), nullable=False),
     Column("created", Instant, nullable=False),
+    Column("updated", Instant, nullable=False),
+)
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+model_numbers = Table(  # How far versions were numbered under a name that was given up: no ref ever means two things.
+    "model_numbers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last", Integer, nullable=False),
 )
 
 model_versions = Table(
@@ -30,9 +61,9 @@ model_versions = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("digest", Text, nullable=False),
-    Column("engine", Text, nullable=False),
-    Column("info", Packed(ModelInfo), nullable=False),
+    Column("digest", Text),
+    Column("engine", Text),
+    Column("info", Packed(ModelInfo)),
     Column("size_bytes", BigInteger, nullable=False),
     Column("created", Instant, nullable=False),
     Column("run", Text),
@@ -41,10 +72,24 @@ model_versions = Table(
     Column("card", Text, nullable=False),
     Column("trusted", Boolean, nullable=False),
     Column("stage", Text, nullable=False),
-    Column("tags", Packed(dict[str, str]), nullable=False),
     Column("token", Text, unique=True),
+    Column("updated", Instant, nullable=False),
+    Column("unservable", Text),
+    Column("source", Text),
+    Column("location", Text),
+    Column("logged", Text),
+    Column("run_link", Text),
     Index("ix_model_versions_run", "run"),
     Index("ix_model_versions_digest", "digest"),
+)
+
+model_version_tags = Table(
+    "model_version_tags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 model_aliases = Table(
@@ -99,8 +144,11 @@ gate_reports = Table(
 
 def insert_model(connection: Connection, model: Model) -> bool:
     """Add a model; False when there is one of the name."""
-    row = {"name": model.name, "description": model.description, "tags": model.tags, "created": model.created}
-    return upsert(connection, models, row, keys=["name"], update=[]) > 0
+    row = {"name": model.name, "description": model.description, "created": model.created, "updated": model.created}
+    if not upsert(connection, models, row, keys=["name"], update=[]):
+        return False
+    set_model_tags(connection, model.name, model.tags)
+    return True
 
 
 def lock_model(connection: Connection, name: str) -> bool:
@@ -114,23 +162,45 @@ def set_model(connection: Connection, name: str, values: Mapping[str, Any]) -> N
     connection.execute(update(models).where(models.c.name == name).values(**values))
 
 
+def set_model_tags(connection: Connection, name: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a model, replacing those of the same key."""
+    rows = [{"name": name, "key": key, "value": value} for key, value in tags.items()]
+    upsert(connection, model_tags, rows, keys=["name", "key"])
+
+
+def set_version_tags(connection: Connection, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Set tags of a version, replacing those of the same key."""
+    owner = {"name": version.name, "version": version.version}
+    rows = [{**owner, "key": key, "value": value} for key, value in tags.items()]
+    upsert(connection, model_version_tags, rows, keys=["name", "version", "key"])
+
+
 def find_models(connection: Connection, *, name: str | None = None, after: str = "", limit: int = 1000) -> list[Model]:
     """List models by name with their latest version and aliases."""
     query = select(models).where(models.c.name > after).order_by(models.c.name).limit(limit)
     if name is not None:
         query = query.where(models.c.name == name)
-    rows = connection.execute(query).all()
+    return models_of(connection, connection.execute(query).all())
+
+
+def models_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Model]:
+    """Make models of rows of their table."""
     names = [row.name for row in rows]
     latest = _latest(connection, names)
     aliases = aliases_of(connection, names)
+    tags: dict[str, dict[str, str]] = {name: {} for name in names}
+    query = select(model_tags).where(model_tags.c.name.in_(names)).order_by(model_tags.c.key)
+    for name, key, value in connection.execute(query):
+        tags[name][key] = value
     return [
         Model(
             name=row.name,
             description=row.description,
             created=row.created,
+            updated=row.updated,
             latest=latest.get(row.name),
             aliases=aliases.get(row.name, {}),
-            tags=row.tags,
+            tags=tags[row.name],
         )
         for row in rows
     ]
@@ -163,15 +233,15 @@ def _latest(connection: Connection, names: Sequence[str]) -> dict[str, int]:
 
 def next_version(connection: Connection, name: str) -> int:
     """Give the number of the next version; call it with the model locked."""
-    return _latest(connection, [name]).get(name, 0) + 1
+    given_up = connection.execute(select(model_numbers.c.last).where(model_numbers.c.name == name)).scalar() or 0
+    return max(_latest(connection, [name]).get(name, 0), given_up) + 1
 
 
 def insert_version(connection: Connection, version: ModelVersion, token: str | None) -> None:
     """Add a version."""
-    names = ("name", "version", "digest", "engine", "info", "size_bytes", "created", "run", "dataset", "metrics")
-    more = ("card", "trusted", "stage", "tags")
-    row = {name: getattr(version, name) for name in (*names, *more)}
-    connection.execute(model_versions.insert(), {**row, "token": token})
+    told = {column.name: getattr(version, column.name) for column in model_versions.c if column.name != "token"}
+    connection.execute(model_versions.insert(), {**told, "updated": version.created, "token": token})
+    set_version_tags(connection, version, version.tags)
 
 
 def version_by_token(connection: Connection, token: str) -> ModelVersion | None:
@@ -214,15 +284,32 @@ def _one_version(connection: Connection, where: Any) -> ModelVersion | None:
 
 def _versions(connection: Connection, where: Any, limit: int) -> list[ModelVersion]:
     query = select(model_versions).where(where).order_by(model_versions.c.version.desc()).limit(limit)
-    rows = connection.execute(query).all()
+    return versions_of(connection, connection.execute(query).all())
+
+
+def versions_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[ModelVersion]:
+    """Make versions of rows of their table."""
     aliases = aliases_of(connection, list({row.name for row in rows}))
+    tags: dict[tuple[str, int], dict[str, str]] = {(row.name, row.version): {} for row in rows}
+    for part in batched(tags):
+        c = model_version_tags.c
+        query = select(model_version_tags).where(tuple_(c.name, c.version).in_(part)).order_by(c.key)
+        for name, version, key, value in connection.execute(query):
+            tags[name, version][key] = value
     found = []
     for row in rows:
         values = dict(row._mapping)
         del values["token"]
         pointing = sorted(a for a, version in aliases.get(row.name, {}).items() if version == row.version)
-        found.append(ModelVersion(**values, aliases=pointing))
+        found.append(ModelVersion(**values, aliases=pointing, tags=tags[row.name, row.version]))
     return found
+
+
+def batched(keys: Iterable[T], size: int = 500) -> Iterator[list[T]]:
+    """Give *keys* in lists that a query can name."""
+    left = iter(keys)
+    while part := list(islice(left, size)):
+        yield part
 
 
 # Stages and aliases ---------------------------------------------------------------------------------------------------
@@ -230,7 +317,8 @@ def _versions(connection: Connection, where: Any, limit: int) -> list[ModelVersi
 
 def add_stage(connection: Connection, version: ModelVersion, stage: Stage, at: datetime, reason: str) -> None:
     """Bring a version to a stage, and remember it."""
-    set_version(connection, version, {"stage": stage})
+    set_version(connection, version, {"stage": stage, "updated": at})
+    set_model(connection, version.name, {"updated": at})
     actor = current_actor().name
     row = {"name": version.name, "version": version.version, "stage": stage, "at": at, "actor": actor, "reason": reason}
     connection.execute(model_stages.insert(), row)

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
+from mainspring.registry.catalogue.service import Catalogue
+from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.tracking.service import Tracking
@@ -20,6 +22,8 @@ class Services(Protocol):
 
     tracking: Tracking
     registry: Registry
+    catalogue: Catalogue
+    logged_models: LoggedModels
     objects: ObjectStore
 
 

@@ -1,0 +1,37 @@
+"""Tests of columns as filters ask for them, with the same meaning in both dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+_COMPARE: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "=": lambda column, value: column == value,
+    "!=": lambda column, value: column != value,
+    "<": lambda column, value: column < value,
+    "<=": lambda column, value: column <= value,
+    ">": lambda column, value: column > value,
+    ">=": lambda column, value: column >= value,
+}
+
+
+def matches(column: ColumnElement[Any], operator: str, values: Sequence[Any], dialect: str) -> ColumnElement[bool]:
+    """Give the test of a column: a comparison, ``in``, ``like`` (by case) or ``ilike``; ``%`` and ``_`` are wild."""
+    if operator == "in":
+        return column.in_(values)
+    if operator == "ilike":
+        # Without an escape character, which only PostgreSQL would have by default.
+        return column.ilike(str(values[0]), escape=None if dialect == "sqlite" else "")
+    if operator == "like":
+        return _like(column, str(values[0]), dialect)
+    return _COMPARE[operator](column, values[0])
+
+
+def _like(column: ColumnElement[Any], pattern: str, dialect: str) -> ColumnElement[bool]:
+    if dialect != "sqlite":
+        return column.like(pattern, escape="")
+    # LIKE ignores case on SQLite, GLOB does not.
+    glob = "".join({"%": "*", "_": "?"}.get(c, f"[{c}]" if c in "*?[" else c) for c in pattern)
+    return column.op("GLOB", is_comparison=True)(glob)
