@@ -24,6 +24,7 @@ from mainspring.planes.embedded import Platform
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.threads import Threads
+from mainspring.runtime.uploads import Uploads
 
 WRITTEN_BY_HAND = {("lineage", "trace"): "lineage", ("lineage", "events"): "events"}
 """Commands that draw what they get; every other operation has a derived one."""
@@ -43,7 +44,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     with Platform(Settings(home=str(tmp_path_factory.mktemp("home")))) as platform:
         assert isinstance(platform, Platform)
         services = [getattr(platform, name) for name in SERVICES]
-        extra = object_routes(platform.objects, threads, 1024)
+        extra = object_routes(Uploads(platform.objects, threads, platform.home / "uploads", 1024))
         app = application(services, threads, max_body_bytes=1024, extra=extra, metrics=lambda: b"")
         yield TestClient(app, base_url="http://localhost").get("/openapi.json").json()
     threads.close()

@@ -25,6 +25,7 @@ from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.runtime.threads import Threads
+from mainspring.runtime.uploads import Uploads
 
 logger = logging.getLogger("mainspring.control")
 
@@ -49,8 +50,9 @@ def serve(settings: Settings) -> None:
     metrics, threads = Metrics(), Threads(settings.control_threads)
     background = Background(platform, metrics)
     calls = _CallMetrics(metrics)
-    objects = object_routes(platform.objects, threads, settings.max_upload_bytes)
-    mlflow = mlflow_routes(platform, threads, max_body_bytes=settings.max_request_bytes, observer=calls)
+    uploads = Uploads(platform.objects, threads, platform.home / "uploads", settings.max_upload_bytes)
+    objects = object_routes(uploads)
+    mlflow = mlflow_routes(platform, threads, uploads, max_body_bytes=settings.max_request_bytes, observer=calls)
     app = application(
         [getattr(platform, name) for name in SERVICES],
         threads,

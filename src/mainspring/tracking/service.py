@@ -26,6 +26,7 @@ from mainspring.tracking.events import (
     RunResumed,
     RunStarted,
 )
+from mainspring.tracking.files.service import ArtifactFiles
 from mainspring.tracking.limits import check_batch, check_texts
 from mainspring.tracking.metrics import store as metric_store
 from mainspring.tracking.model import (
@@ -61,6 +62,7 @@ class Tracking:
         self.database = database
         self.objects = objects
         self.clock = clock or SystemClock()
+        self.files = ArtifactFiles(database, objects)
 
     # Experiments
 

@@ -14,6 +14,7 @@ from mainspring.core.errors import InvalidData, InvalidRequest, NotFound, TooLar
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.threads import Threads
+from mainspring.runtime.uploads import Uploads
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore, open_objects
 from mainspring.storage.objects.tree import get_tree, put_tree
@@ -27,9 +28,10 @@ def near(tmp_path: Path) -> ObjectStore:
 
 
 @pytest.fixture
-def http(near: ObjectStore) -> Iterator[TestClient]:
+def http(near: ObjectStore, tmp_path: Path) -> Iterator[TestClient]:
     threads = Threads(4)
-    app = application([], threads, max_body_bytes=1000, extra=object_routes(near, threads, LIMIT))
+    uploads = Uploads(near, threads, tmp_path / "uploads", LIMIT)
+    app = application([], threads, max_body_bytes=1000, extra=object_routes(uploads))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
     threads.close()

@@ -1,0 +1,65 @@
+"""What every request of the protocol goes through: its trace, its actor, its errors, and who counts it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mainspring.core.actor import acting_as
+from mainspring.core.errors import MainspringError
+from mainspring.core.ids import new_id
+from mainspring.protocols.mlflow.errors import ErrorBody, told
+from mainspring.runtime.telemetry.trace import in_trace, new_trace, parse_traceparent
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Observer(Protocol):
+    """Is told of every call that was carried out or refused."""
+
+    def called(self, operation: str, status: int, seconds: float) -> None: ...
+
+
+async def answered(request: Request, name: str, handle: Handler, observer: Observer | None) -> Response:
+    """Give what *handle* answers, or the answer that stands for its error; *name* is what is counted."""
+    started = time.perf_counter()
+    caller = parse_traceparent(request.headers.get("traceparent"))
+    client = request.client.host if request.client else "unknown"
+    with in_trace(caller.child() if caller else new_trace()), acting_as(_user(request), f"mlflow {client}"):
+        response = await _told(request, handle)
+    if observer is not None:
+        observer.called(f"mlflow {name}", response.status_code, time.perf_counter() - started)
+    return response
+
+
+async def _told(request: Request, handle: Handler) -> Response:
+    try:
+        return await handle(request)
+    except MainspringError as error:
+        status, body = told(error)
+        headers = {"retry-after": "1"} if error.retryable else {}
+        return json_response(body, status, headers)
+    except ClientDisconnect:
+        return Response(status_code=499)
+    except Exception as error:
+        incident = new_id()
+        logger.error("unexpected error %s", incident, exc_info=error)
+        message = f"unexpected error; the log of the control plane has it as {incident}"
+        return json_response(ErrorBody("INTERNAL_ERROR", message), 500)
+
+
+def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Give a body as JSON."""
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
+
+
+def _user(request: Request) -> str:
+    return request.headers.get("x-mainspring-actor", "mlflow client").encode("latin-1").decode("utf-8", "replace")[:128]
