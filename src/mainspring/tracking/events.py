@@ -17,6 +17,41 @@ class ExperimentCreated(Event, frozen=True):
         return [ref("experiment", self.experiment)]
 
 
+class ExperimentRenamed(Event, frozen=True):
+    """An experiment got another name."""
+
+    experiment: str
+    renamed: str
+
+    def reads(self) -> list[str]:
+        """Give the experiment by the name that it had."""
+        return [ref("experiment", self.experiment)]
+
+    def makes(self) -> list[str]:
+        """Give the experiment by the name that it has now."""
+        return [ref("experiment", self.renamed)]
+
+
+class ExperimentDeleted(Event, frozen=True):
+    """An experiment was deleted with its runs; it can be restored."""
+
+    experiment: str
+
+    def makes(self) -> list[str]:
+        """Give the experiment."""
+        return [ref("experiment", self.experiment)]
+
+
+class ExperimentRestored(Event, frozen=True):
+    """A deleted experiment is in use again, with the runs that were deleted with it."""
+
+    experiment: str
+
+    def makes(self) -> list[str]:
+        """Give the experiment."""
+        return [ref("experiment", self.experiment)]
+
+
 class RunStarted(Event, frozen=True):
     """A run began, perhaps as a part of another run."""
 
@@ -84,3 +119,38 @@ class RunResumed(Event, frozen=True):
     def makes(self) -> list[str]:
         """Give the run."""
         return [self.run]
+
+
+class RunDeleted(Event, frozen=True):
+    """A run was deleted; it can be restored."""
+
+    run: str
+
+    def makes(self) -> list[str]:
+        """Give the run."""
+        return [self.run]
+
+
+class RunRestored(Event, frozen=True):
+    """A deleted run is in use again."""
+
+    run: str
+
+    def makes(self) -> list[str]:
+        """Give the run."""
+        return [self.run]
+
+
+class RunMadeModel(Event, frozen=True):
+    """A run said which model it made."""
+
+    run: str
+    model: str
+
+    def reads(self) -> list[str]:
+        """Give the run."""
+        return [self.run]
+
+    def makes(self) -> list[str]:
+        """Give the model."""
+        return [self.model]

@@ -11,10 +11,12 @@ import msgspec
 
 from mainspring.core.refs import ref
 
-RunStatus = Literal["running", "finished", "failed", "killed"]
+RunStatus = Literal["scheduled", "running", "finished", "failed", "killed"]
 RunEnd = Literal["finished", "failed", "killed"]
 RunPart = Literal["params", "metrics", "tags", "inputs"]
 NotFinite = Literal["nan", "inf", "-inf"]
+Lifecycle = Literal["active", "deleted", "all"]
+"""Which records are meant: those in use, those that were deleted and can be restored, or both."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,19 +29,33 @@ MAX_TAG_CHARS = 8_000
 MAX_HISTORY = 25_000
 MAX_PAGE = 1_000
 
+DEFAULT_EXPERIMENT = "Default"
+"""The experiment that is there from the start for runs that name none; its id is always "0"."""
+
+KEPT_HERE = "mlflow-artifacts:/"
+"""Where clients that upload by themselves are sent for artifacts that are kept here."""
+
 
 class Experiment(msgspec.Struct, frozen=True):
-    """A named collection of runs."""
+    """A named collection of runs; ``location`` is the URI of its artifacts where they are not kept here."""
 
     id: str
     name: str
     created: datetime
     tags: dict[str, str] = {}
+    updated: datetime | None = None
+    deleted: datetime | None = None
+    location: str | None = None
 
     @property
     def ref(self) -> str:
         """Give the ref that events and lineage use."""
         return ref("experiment", self.name)
+
+    @property
+    def artifact_uri(self) -> str:
+        """Give where a client that uploads by itself finds the artifacts."""
+        return self.location or f"{KEPT_HERE}{self.id}"
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -55,11 +71,20 @@ class Run(msgspec.Struct, frozen=True):
     commit: str | None = None
     branch: str | None = None
     dirty: bool = False
+    user: str | None = None
+    deleted: datetime | None = None
+    experiment_id: str = ""
+    location: str | None = None
 
     @property
     def ref(self) -> str:
         """Give the ref that events and lineage use."""
         return run_ref(self.id)
+
+    @property
+    def artifact_uri(self) -> str:
+        """Give where a client that uploads by itself finds the artifacts."""
+        return f"{self.location or KEPT_HERE + self.experiment_id}/{self.id}/artifacts"
 
 
 def run_ref(run: str) -> str:
@@ -109,6 +134,29 @@ class DatasetInput(msgspec.Struct, frozen=True):
     context: str = "training"
 
 
+class ForeignDataset(msgspec.Struct, frozen=True):
+    """A dataset that is kept elsewhere, as the run that read it told; ``schema`` and ``profile`` are its own JSON.
+
+    ``context`` is what it was read for, and ``tags`` belong to the reading.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+    context: str | None = None
+    tags: dict[str, str] = {}
+
+
+class ModelLink(msgspec.Struct, frozen=True):
+    """A model that a run read or made, by its id; ``step`` is where in the run it was made."""
+
+    model: str
+    step: int = 0
+
+
 class Artifact(msgspec.Struct, frozen=True):
     """A file that a run left behind: a name, and the object that holds its bytes. ``path`` never names a real file."""
 
@@ -125,6 +173,9 @@ class RunDetails(msgspec.Struct, frozen=True):
     metrics: dict[str, Metric] = {}
     tags: dict[str, str] = {}
     inputs: list[DatasetInput] = []
+    foreign_inputs: list[ForeignDataset] = []
+    models_read: list[ModelLink] = []
+    models_made: list[ModelLink] = []
 
 
 class RunPage(msgspec.Struct, frozen=True):

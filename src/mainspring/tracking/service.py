@@ -26,7 +26,10 @@ from mainspring.tracking.events import (
     RunResumed,
     RunStarted,
 )
+from mainspring.tracking.experiments.service import Experiments, fresh_id
+from mainspring.tracking.experiments.store import require_active
 from mainspring.tracking.files.service import ArtifactFiles
+from mainspring.tracking.lifecycle.service import RunLifecycle
 from mainspring.tracking.limits import check_batch, check_texts
 from mainspring.tracking.metrics import store as metric_store
 from mainspring.tracking.model import (
@@ -62,6 +65,8 @@ class Tracking:
         self.database = database
         self.objects = objects
         self.clock = clock or SystemClock()
+        self.experiments = Experiments(database, self.clock)
+        self.lifecycle = RunLifecycle(database, self.clock)
         self.files = ArtifactFiles(database, objects)
 
     # Experiments
@@ -73,7 +78,7 @@ class Tracking:
         Raises AlreadyExists when there is one of this name.
         """
         check_texts(tags or {}, "tag")
-        fresh = Experiment(new_id(), check_name(name, "experiment"), self.clock.now(), tags or {})
+        fresh = Experiment(fresh_id(name), check_name(name, "experiment"), self.clock.now(), tags or {})
         with self.database.begin() as connection:
             if not store.insert_experiment(connection, fresh):
                 raise AlreadyExists(f"experiment {name!r} exists already: log to it, or take another name", name=name)
@@ -141,8 +146,10 @@ class Tracking:
                 return existing
             if parent is not None:
                 store.require_run(connection, parent)
-            if store.insert_experiment(connection, Experiment(new_id(), experiment, now)):
+            if store.insert_experiment(connection, Experiment(fresh_id(experiment), experiment, now)):
                 emit(connection, ExperimentCreated(experiment=experiment))
+            owner = require_active(store.require_experiment(connection, experiment))
+            fresh = msgspec.structs.replace(fresh, experiment_id=owner.id, location=owner.location)
             if not store.insert_run(connection, fresh, token):
                 # Another call with the same token committed since we looked.
                 return store.existing_run(connection, fresh, token) or fresh
@@ -182,7 +189,7 @@ class Tracking:
         order = [parse_order(text) for text in order_by or []]
         with self.database.read() as connection:
             found, next_page = search_store.find_runs(
-                connection, experiments or [], condition, order, limit=bounded(limit), page=page
+                connection, search_store.named(experiments or []), condition, order, limit=bounded(limit), page=page
             )
             return RunPage(
                 search_store.details_of(connection, found, _PARTS if include is None else include), next_page

@@ -37,6 +37,9 @@ experiments = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("created", Instant, nullable=False),
+    Column("updated", Instant),
+    Column("deleted", Instant),
+    Column("location", Text),
 )
 
 experiment_tags = Table(
@@ -70,6 +73,8 @@ runs = Table(
     Column("dirty", Boolean, nullable=False, default=False),
     Column("environment", Text, ForeignKey("environments.digest")),
     Column("token", Text, unique=True),
+    Column("user", Text),
+    Column("deleted", Instant),
     Index("ix_runs_experiment_started", "experiment", "started", "id"),
     Index("ix_runs_started", "started", "id"),
 )
@@ -131,6 +136,10 @@ RUN_COLUMNS = [
     runs.c.commit,
     runs.c.branch,
     runs.c.dirty,
+    runs.c.user,
+    runs.c.deleted,
+    runs.c.experiment.label("experiment_id"),
+    experiments.c.location,
 ]
 
 
@@ -141,7 +150,12 @@ def run_of(row: Row[Any]) -> Run:
 
 def insert_experiment(connection: Connection, experiment: Experiment) -> bool:
     """Insert an experiment and tell whether it was new; one of the same name is left as it is."""
-    row = {"id": experiment.id, "name": experiment.name, "created": experiment.created}
+    row = {
+        "id": experiment.id,
+        "name": experiment.name,
+        "created": experiment.created,
+        "location": experiment.location,
+    }
     if not upsert(connection, experiments, row, keys=["name"], update=[]):
         return False
     set_experiment_tags(connection, experiment.id, experiment.tags)
@@ -157,13 +171,24 @@ def set_experiment_tags(connection: Connection, experiment: str, tags: dict[str,
 def find_experiments(
     connection: Connection, *, name: str | None = None, after: str = "", limit: int = 1
 ) -> list[Experiment]:
-    """List experiments in the order of their names: the one called *name*, or those after *after*."""
-    query = select(experiments).where(experiments.c.name == name if name else experiments.c.name > after)
-    rows = connection.execute(query.order_by(experiments.c.name).limit(limit)).all()
+    """List experiments in the order of their names: the one called *name*, or those in use after *after*."""
+    named = experiments.c.name == name if name else (experiments.c.name > after) & experiments.c.deleted.is_(None)
+    query = select(experiments).where(named).order_by(experiments.c.name).limit(limit)
+    return experiments_of(connection, connection.execute(query).all())
+
+
+def experiments_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
+    """Make experiments, with their tags, of rows of their table."""
     tags: dict[str, dict[str, str]] = {row.id: {} for row in rows}
-    for owner, key, value in connection.execute(select(experiment_tags).where(experiment_tags.c.experiment.in_(tags))):
+    for owner, key, value in connection.execute(
+        select(experiment_tags)
+        .where(experiment_tags.c.experiment.in_(tags))
+        .order_by(experiment_tags.c.experiment, experiment_tags.c.key)
+    ):
         tags[owner][key] = value
-    return [Experiment(row.id, row.name, row.created, tags[row.id]) for row in rows]
+    return [
+        Experiment(row.id, row.name, row.created, tags[row.id], row.updated, row.deleted, row.location) for row in rows
+    ]
 
 
 def require_experiment(connection: Connection, name: str) -> Experiment:
@@ -182,6 +207,7 @@ def insert_run(connection: Connection, run: Run, token: str | None) -> bool:
         "name": run.name,
         "status": run.status,
         "started": run.started,
+        "user": run.user,
         "parent": run.parent,
         "dirty": False,
         "token": token,
@@ -218,11 +244,16 @@ def existing_run(connection: Connection, wanted: Run, token: str | None) -> Run 
 
 @contextmanager
 def writing(database: Database, run: str) -> Iterator[Connection]:
-    """Open a transaction in which nobody else writes to this run; raises NotFound when there is none."""
+    """Open a transaction in which nobody else writes to this run.
+
+    Raises NotFound when there is none, Conflict when it is deleted.
+    """
     with database.begin() as connection:
-        locked = connection.execute(select(runs.c.id).where(runs.c.id == run).with_for_update()).first()
+        locked = connection.execute(select(runs.c.deleted).where(runs.c.id == run).with_for_update()).first()
         if locked is None:
             raise _unknown(run)
+        if locked.deleted is not None:
+            raise Conflict(f"run {run} must be in the 'active' state to change; it is deleted: restore it", run=run)
         yield connection
 
 
@@ -274,6 +305,8 @@ def write_params_once(connection: Connection, run: str, params: dict[str, str]) 
                 "params are written once; log what changes as a metric or a tag",
                 run=run,
                 key=key,
+                old=value,
+                new=params[key],
             )
     insert_params(connection, run, params)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -24,23 +23,19 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
+from mainspring.storage.sql.matching import matches
 from mainspring.tracking import paging
+from mainspring.tracking.inputs import store as input_store
 from mainspring.tracking.metrics.store import NAN, latest_of, series, sortable
-from mainspring.tracking.model import Run, RunDetails, RunPart
-from mainspring.tracking.search.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order, Value
+from mainspring.tracking.model import KEPT_HERE, Lifecycle, Run, RunDetails, RunPart
+from mainspring.tracking.search.comparing import beyond, compare, in_lifecycle, read_page
+from mainspring.tracking.search.filters import kind_of
 from mainspring.tracking.store import experiments, inputs_of, run_of, run_params, run_tags, runs, select_runs, texts_of
 
 _TABLES: dict[str, Table] = {"metric": series, "param": run_params, "tag": run_tags}
-_TIMES = ("started", "ended")
-_COMPARE: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
-    "=": lambda column, value: column == value,
-    "!=": lambda column, value: column != value,
-    "<": lambda column, value: column < value,
-    "<=": lambda column, value: column <= value,
-    ">": lambda column, value: column > value,
-    ">=": lambda column, value: column >= value,
-}
+_STATUS = Field("attribute", "status")
+_IDS_AT_ONCE = 5_000  # A statement has at most 32,766 arguments on SQLite.
 
 
 class _Term(NamedTuple):
@@ -51,20 +46,25 @@ class _Term(NamedTuple):
 
 
 def find_runs(
-    connection: Connection, named: Sequence[str], where: Filter, order: Sequence[Order], *, limit: int, page: str | None
+    connection: Connection,
+    within: ColumnElement[bool],
+    where: Filter,
+    order: Sequence[Order],
+    *,
+    lifecycle: Lifecycle = "active",
+    limit: int,
+    page: str | None,
 ) -> tuple[list[Run], str | None]:
-    """Find runs of the experiments *named* (none: of all), and the token of the next page if there is one.
+    """Find runs for which *within* holds, and the token of the next page if there is one.
 
     Pages go on after the last row of the page before, so runs that start in between shift nothing.
     Raises InvalidRequest for a page token that is not of this order.
     """
     dialect = connection.dialect.name
     query, terms = _ordered(select_runs(), order)
-    query = query.where(_condition(where, dialect))
-    if named:
-        query = query.where(experiments.c.name.in_(named))
+    query = query.where(within, in_lifecycle(runs.c.deleted, lifecycle), _condition(where, dialect))
     if page is not None:
-        query = query.where(_beyond(terms, _read_page(page, len(terms))))
+        query = query.where(beyond(terms, read_page(page, len(terms))))
     sorting = [term.column.desc() if term.descending else term.column for term in terms]
     query = query.add_columns(*(term.column for term in terms)).order_by(*sorting).limit(limit + 1)
     rows = connection.execute(query).all()
@@ -74,15 +74,45 @@ def find_runs(
     return found, paging.encode(list(rows[limit - 1])[-len(terms) :])
 
 
+def named(names: Sequence[str]) -> ColumnElement[bool]:
+    """Give the test of runs of the experiments with these names; without any, of all."""
+    return experiments.c.name.in_(names) if names else true()
+
+
+def of_experiments(ids: Sequence[str]) -> ColumnElement[bool]:
+    """Give the test of runs of the experiments with these ids."""
+    return runs.c.experiment.in_(ids)
+
+
 def details_of(connection: Connection, found: Sequence[Run], include: Sequence[RunPart]) -> list[RunDetails]:
     """Read those parts of runs that are asked for, in one query each."""
+    return [
+        details
+        for at in range(0, len(found), _IDS_AT_ONCE)
+        for details in _details_of(connection, found[at : at + _IDS_AT_ONCE], include)
+    ]
+
+
+def _details_of(connection: Connection, found: Sequence[Run], include: Sequence[RunPart]) -> list[RunDetails]:
     ids = [run.id for run in found]
     params = texts_of(connection, run_params, ids) if "params" in include else {}
     metrics = latest_of(connection, ids) if "metrics" in include else {}
     tags = texts_of(connection, run_tags, ids) if "tags" in include else {}
-    inputs = inputs_of(connection, ids) if "inputs" in include else {}
+    asked = "inputs" in include
+    inputs = inputs_of(connection, ids) if asked else {}
+    foreign = input_store.inputs_of(connection, ids) if asked else {}
+    read, made = input_store.models_of(connection, ids) if asked else ({}, {})
     return [
-        RunDetails(run, params.get(run.id, {}), metrics.get(run.id, {}), tags.get(run.id, {}), inputs.get(run.id, []))
+        RunDetails(
+            run,
+            params.get(run.id, {}),
+            metrics.get(run.id, {}),
+            tags.get(run.id, {}),
+            inputs.get(run.id, []),
+            foreign.get(run.id, []),
+            read.get(run.id, []),
+            made.get(run.id, []),
+        )
         for run in found
     ]
 
@@ -109,32 +139,17 @@ def _ordered(query: Select[Any], order: Sequence[Order]) -> tuple[Select[Any], l
 
 
 def _plain(field: Field) -> ColumnElement[Any]:
-    column = runs.c[field.key] if field.entity == "attribute" else runs.c.id
-    return type_coerce(column, BigInteger) if field.key in _TIMES else column
+    if field.entity != "attribute":
+        return runs.c.id
+    if field.key == "artifact_uri":
+        own = literal(KEPT_HERE) + experiments.c.id
+        return func.coalesce(experiments.c.location, own) + literal("/") + runs.c.id + literal("/artifacts")
+    column = runs.c[field.key]
+    return type_coerce(column, BigInteger) if kind_of(field) == "time" else column
 
 
 def _empty(field: Field) -> int | str:
-    number = field.entity == "metric" or (field.entity == "attribute" and field.key in _TIMES)
-    return 0 if number else ""
-
-
-def _beyond(terms: Sequence[_Term], last: Sequence[int | str]) -> ColumnElement[bool]:
-    either: list[ColumnElement[bool]] = []
-    equal: list[ColumnElement[bool]] = []
-    for term, value in zip(terms, last, strict=True):
-        either.append(and_(*equal, term.column < value if term.descending else term.column > value))
-        equal.append(term.column == value)
-    # The first bound is implied by the alternatives; said apart, it lets an index skip the pages before.
-    first, value = terms[0], last[0]
-    bound = first.column <= value if first.descending else first.column >= value
-    return and_(bound, or_(*either))
-
-
-def _read_page(page: str, size: int) -> list[int | str]:
-    values = paging.decode(page, list[int | str])
-    if len(values) != size:
-        raise InvalidRequest("the page does not belong to this search: hand back next_page with the same order")
-    return values
+    return "" if kind_of(field) == "text" else 0
 
 
 def _condition(where: Filter, dialect: str) -> ColumnElement[bool]:
@@ -153,6 +168,8 @@ def _comparison(wanted: Comparison, dialect: str) -> ColumnElement[bool]:
     if field.entity == "attribute":
         column = _plain(field)
         return column.is_(None) if wanted.operator == "null" else _test(column, wanted, dialect)
+    if field.entity == "dataset":
+        return _dataset(wanted, dialect)
     table = _TABLES[field.entity]
     mine = (table.c.run == runs.c.id) & (table.c.key == field.key)
     if wanted.operator == "null":
@@ -161,43 +178,22 @@ def _comparison(wanted: Comparison, dialect: str) -> ColumnElement[bool]:
     return exists(select(literal(1)).where(mine, _test(column, wanted, dialect)))
 
 
+def _dataset(wanted: Comparison, dialect: str) -> ColumnElement[bool]:
+    used, known = input_store.run_foreign_inputs, input_store.foreign_datasets
+    column = used.c.context if wanted.field.key == "context" else known.c[wanted.field.key]
+    mine = (used.c.run == runs.c.id) & (used.c.dataset == known.c.id)
+    if wanted.operator == "null":
+        return not_(exists(select(literal(1)).where(mine, column.is_not(None))))
+    return exists(select(literal(1)).where(mine, _test(column, wanted, dialect)))
+
+
 def _test(column: ColumnElement[Any], wanted: Comparison, dialect: str) -> ColumnElement[bool]:
-    values = [_stored(wanted.field, value) for value in wanted.values]
-    if wanted.operator == "in":
-        return column.in_(values)
-    if wanted.operator == "ilike":
-        # Without an escape character, which only PostgreSQL would have by default.
-        return column.ilike(str(values[0]), escape=None if dialect == "sqlite" else "")
-    if wanted.operator == "like":
-        return _like(column, str(values[0]), dialect)
-    found = _COMPARE[wanted.operator](column, values[0])
-    if wanted.field.entity == "metric" and wanted.operator in (">", ">="):
-        return and_(found, column != NAN)  # It is stored as the greatest number, yet greater than nothing.
-    return found
-
-
-def _like(column: ColumnElement[Any], pattern: str, dialect: str) -> ColumnElement[bool]:
-    if dialect != "sqlite":
-        return column.like(pattern, escape="")
-    # LIKE ignores case on SQLite, GLOB does not.
-    glob = "".join({"%": "*", "_": "?"}.get(c, f"[{c}]" if c in "*?[" else c) for c in pattern)
-    return column.op("GLOB", is_comparison=True)(glob)
-
-
-def _stored(field: Field, value: Value) -> int | str:
-    if field.entity == "metric":
-        return sortable(float(value))
-    if field.entity == "attribute" and field.key in _TIMES:
-        return _microseconds(value)
-    return str(value)
-
-
-def _microseconds(value: Value) -> int:
-    if isinstance(value, float):
-        return int(value * 1000)
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise InvalidRequest(f"{value!r} is not a time: write '2026-01-31T12:00:00Z' or milliseconds") from None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000_000)
+    kind = kind_of(wanted.field)
+    if kind == "number":
+        found = matches(column, wanted.operator, [sortable(float(value)) for value in wanted.values], dialect)
+        # NaN is stored as the greatest number, yet it is greater than nothing.
+        return and_(found, column != NAN) if wanted.operator in (">", ">=") else found
+    if wanted.field == _STATUS:
+        # Ours are written small; those who come from elsewhere shout them.
+        wanted = Comparison(_STATUS, wanted.operator, [str(value).lower() for value in wanted.values])
+    return compare(column, kind, wanted, dialect)

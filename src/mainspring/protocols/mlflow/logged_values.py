@@ -1,0 +1,134 @@
+"""``runs/log-...``, ``set-tag`` and ``delete-tag``: what runs set and measure, within MLflow's limits."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from mainspring.core.errors import Conflict, InvalidRequest
+from mainspring.protocols.mlflow.calls import CallList, Empty, Services
+from mainspring.protocols.mlflow.entities import KeyValue, texts
+from mainspring.protocols.mlflow.run_entities import RUN_NAME
+from mainspring.tracking.model import Metric
+
+MAX_KEY_CHARS, MAX_PARAM_CHARS, MAX_TAG_CHARS = 250, 6_000, 8_000
+MAX_METRICS, MAX_TEXTS, MAX_ENTITIES = 1_000, 100, 1_000
+
+calls = CallList()
+
+_KEY = re.compile(r"[/\w.\- :]+")
+
+
+class MetricAsk(msgspec.Struct):
+    """A measured value; a number that is not finite comes as a word."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int | None = 0
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+class LogBatch(msgspec.Struct):
+    """Much at once for one run."""
+
+    run_id: str
+    metrics: list[MetricAsk] | None = None
+    params: list[KeyValue] | None = None
+    tags: list[KeyValue] | None = None
+
+
+@calls.on("POST", "runs/log-batch")
+def log_batch(services: Services, ask: LogBatch) -> Empty:
+    """Log metrics, params and tags, all or nothing."""
+    metrics, params, tags = ask.metrics or [], ask.params or [], ask.tags or []
+    _check_sizes(metrics, params, tags)
+    log(services, ask.run_id, metrics, params, tags)
+    return Empty()
+
+
+def log(
+    services: Services,
+    run: str,
+    metrics: Sequence[MetricAsk] = (),
+    params: Sequence[KeyValue] = (),
+    tags: Sequence[KeyValue] = (),
+) -> None:
+    """Log what was checked for its size only."""
+    kept = check_tags(tags)
+    points = [_metric(metric) for metric in metrics]
+    try:
+        services.tracking.log_batch(run, points, _check_params(params), kept)
+    except Conflict as error:
+        raise _as_told(error) from None
+    if kept.get(RUN_NAME):
+        services.tracking.lifecycle.change(run, name=kept[RUN_NAME])
+
+
+def check_tags(tags: Iterable[KeyValue]) -> dict[str, str]:
+    """Read tags; values beyond the limit are cut. Raises InvalidRequest for what cannot be a key."""
+    found = texts(tags)
+    for key in found:
+        check_key(key, "tag")
+    return {key: value[:MAX_TAG_CHARS] for key, value in found.items()}
+
+
+def check_key(key: str, what: str) -> None:
+    """Raise InvalidRequest for what cannot be the key of a metric, a param or a tag."""
+    if not _KEY.fullmatch(key) or len(key) > MAX_KEY_CHARS:
+        raise InvalidRequest(
+            f"Invalid value {key[:100]!r} for the name of a {what}: expected up to {MAX_KEY_CHARS} letters, digits, "
+            "'_', '-', '.', ':', '/' and blanks"
+        )
+    if posixpath.normpath(key) != key or key in (".", "..") or key.startswith(("/", "../")):
+        raise InvalidRequest(f"Invalid value {key!r} for the name of a {what}: it must be a plain relative path")
+
+
+def _check_params(params: Sequence[KeyValue]) -> dict[str, str]:
+    found = texts(params)
+    if len(found) != len(params):
+        keys = [pair.key for pair in params]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise InvalidRequest(f"Duplicate parameter keys have been submitted: {', '.join(twice)}")
+    for key in found:
+        check_key(key, "param")
+    return {key: value[:MAX_PARAM_CHARS] for key, value in found.items()}
+
+
+def _check_sizes(metrics: Sequence[MetricAsk], params: Sequence[KeyValue], tags: Sequence[KeyValue]) -> None:
+    sizes = (
+        ("metrics", len(metrics), MAX_METRICS),
+        ("params", len(params), MAX_TEXTS),
+        ("tags", len(tags), MAX_TEXTS),
+        ("metrics, params, and tags", len(metrics) + len(params) + len(tags), MAX_ENTITIES),
+    )
+    for what, size, most in sizes:
+        if size > most:
+            raise InvalidRequest(
+                f"A batch logging request can contain at most {most} {what}. Got {size}: send several requests"
+            )
+
+
+def _metric(ask: MetricAsk) -> Metric:
+    check_key(ask.key, "metric")
+    if ask.timestamp < 0:
+        raise InvalidRequest(f"Invalid value {ask.timestamp} for the timestamp of metric {ask.key!r}: it is negative")
+    try:
+        return Metric(ask.key, float(ask.value), ask.step or 0, ask.timestamp * 1000)
+    except ValueError:
+        raise InvalidRequest(f"Invalid value {ask.value!r} for metric {ask.key!r}: expected a number") from None
+
+
+def _as_told(error: Conflict) -> Conflict:
+    if "old" not in error.facts:
+        return error
+    return Conflict(
+        "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' "
+        "for run ID='{run}'. Attempted logging new value '{new}'.".format(**error.facts),
+        **error.facts,
+    )

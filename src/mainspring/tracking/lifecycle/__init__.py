@@ -1,0 +1,1 @@
+"""Runs as their clients drive them: begun by the id of an experiment, changed at will, deleted and restored."""

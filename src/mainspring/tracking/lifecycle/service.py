@@ -1,0 +1,173 @@
+"""The verbs of runs as their clients drive them: any change at any time, deletion, and what was read and made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from mainspring.core.clock import Clock
+from mainspring.core.errors import NotFound
+from mainspring.core.ids import new_id
+from mainspring.core.refs import ref
+from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.journal import emit
+from mainspring.tracking import store
+from mainspring.tracking.events import (
+    RunDeleted,
+    RunFinished,
+    RunMadeModel,
+    RunReadDataset,
+    RunRestored,
+    RunResumed,
+    RunStarted,
+)
+from mainspring.tracking.experiments import store as experiment_store
+from mainspring.tracking.inputs import store as input_store
+from mainspring.tracking.lifecycle import store as lifecycle_store
+from mainspring.tracking.limits import check_texts
+from mainspring.tracking.model import (
+    ForeignDataset,
+    Lifecycle,
+    ModelLink,
+    Run,
+    RunDetails,
+    RunPage,
+    RunPart,
+    RunStatus,
+    run_ref,
+)
+from mainspring.tracking.paging import bounded
+from mainspring.tracking.search import store as search_store
+from mainspring.tracking.search.filters import parse_filter, parse_order
+
+MAX_PAGE = 50_000
+_PARTS: tuple[RunPart, ...] = ("params", "metrics", "tags", "inputs")
+_ENDS: tuple[RunStatus, ...] = ("finished", "failed", "killed")
+
+
+class RunLifecycle:
+    """Runs of experiments that are named by their ids."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+
+    def begin(
+        self,
+        experiment: str,
+        *,
+        name: str,
+        started: datetime | None = None,
+        user: str | None = None,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunDetails:
+        """Start a run in the experiment with this id; a *parent* that is no run is left out.
+
+        Raises NotFound, and Conflict when the experiment is deleted.
+        """
+        kept = dict(tags or {})
+        check_texts(kept, "tag")
+        check_texts({"name": name}, "run")
+        now = self._clock.now()
+        with self._database.begin() as connection:
+            owner = experiment_store.find_experiment(connection, experiment)
+            if owner is None:
+                raise NotFound(f"No Experiment with id={experiment} exists", experiment=experiment)
+            experiment_store.require_active(owner)
+            above = parent if parent is not None and lifecycle_store.run_exists(connection, parent) else None
+            fresh = Run(
+                new_id(), name, owner.name, "running", started or now, parent=above, user=user,
+                experiment_id=owner.id, location=owner.location,
+            )  # fmt: skip
+            store.insert_run(connection, fresh, None)
+            store.set_tags(connection, fresh.id, kept)
+            above_ref = None if above is None else run_ref(above)
+            emit(connection, RunStarted(run=fresh.ref, experiment=owner.name, parent=above_ref))
+        return RunDetails(fresh, tags=kept)
+
+    def change(
+        self,
+        run: str,
+        *,
+        name: str | None = None,
+        status: RunStatus | None = None,
+        ended: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Change what is given. Raises NotFound, and Conflict when the run is deleted."""
+        check_texts({"name": name or ""}, "run")
+        check_texts(tags or {}, "tag")
+        with store.writing(self._database, run) as connection:
+            found = store.require_run(connection, run)
+            lifecycle_store.change(connection, run, name=name, status=status, ended=ended)
+            store.set_tags(connection, run, dict(tags or {}))
+            if status is not None and status != found.status:
+                if status in _ENDS:
+                    emit(connection, RunFinished(run=found.ref, status=status))
+                elif found.status in _ENDS:
+                    emit(connection, RunResumed(run=found.ref))
+            return store.require_run(connection, run)
+
+    def delete(self, run: str) -> None:
+        """Delete a run so that it can be restored; one that is deleted stays so. Raises NotFound."""
+        self._set_deleted(run, deleted=True)
+
+    def restore(self, run: str) -> None:
+        """Restore a deleted run; one that is in use stays so. Raises NotFound."""
+        self._set_deleted(run, deleted=False)
+
+    def _set_deleted(self, run: str, *, deleted: bool) -> None:
+        with self._database.begin() as connection:
+            found = store.require_run(connection, run)
+            if lifecycle_store.set_deleted(connection, run, self._clock.now() if deleted else None):
+                emit(connection, RunDeleted(run=found.ref) if deleted else RunRestored(run=found.ref))
+
+    def search(
+        self,
+        experiments: Sequence[str],
+        where: str = "",
+        order_by: Sequence[str] | None = None,
+        lifecycle: Lifecycle = "active",
+        limit: int = 1_000,
+        page: str | None = None,
+    ) -> RunPage:
+        """Find runs of the experiments with these ids, newest first unless *order_by* says otherwise.
+
+        Raises InvalidRequest for what cannot be read.
+        """
+        condition = parse_filter(where)
+        order = [parse_order(text) for text in order_by or []]
+        within = search_store.of_experiments(experiments)
+        with self._database.read() as connection:
+            found, next_page = search_store.find_runs(
+                connection, within, condition, order, lifecycle=lifecycle, limit=bounded(limit, MAX_PAGE), page=page
+            )
+            return RunPage(search_store.details_of(connection, found, _PARTS), next_page)
+
+    def log_inputs(self, run: str, datasets: Sequence[ForeignDataset], models: Sequence[str] = ()) -> None:
+        """Note which datasets of elsewhere and which models a run reads; those that it has already stay as they are.
+
+        Raises NotFound, and Conflict when the run is deleted.
+        """
+        with store.writing(self._database, run) as connection:
+            found = store.require_run(connection, run)
+            new = input_store.insert_inputs(connection, run, found.experiment_id, datasets)
+            input_store.insert_models(connection, run, [ModelLink(model) for model in models], made=False)
+            for dataset in new:
+                read = ref("foreign_dataset", f"{dataset.name}@{dataset.digest}")
+                emit(connection, RunReadDataset(run=found.ref, dataset=read, context=dataset.context or ""))
+
+    def log_outputs(self, run: str, models: Sequence[ModelLink]) -> None:
+        """Note which models a run made. Raises NotFound, and Conflict when the run is deleted."""
+        with store.writing(self._database, run) as connection:
+            input_store.insert_models(connection, run, models, made=True)
+            for link in models:
+                emit(connection, RunMadeModel(run=run_ref(run), model=ref("logged_model", link.model)))
+
+    def datasets(self, experiments: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
+        """List up to 1,000 datasets of elsewhere that runs of these experiments read.
+
+        Each is the id of the experiment, a name, a digest and what it was read for.
+        """
+        with self._database.read() as connection:
+            return input_store.summaries(connection, experiments)
