@@ -19,7 +19,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     multipart_downloads_enabled: bool = False
     presigned_upload_run_id_supported: bool = False
     presigned_upload_model_id_supported: bool = False
-    features_enabled: dict[str, bool] = {"gateway": False}
+    features_enabled: dict[str, bool] = msgspec.field(default_factory=lambda: {"gateway": False})
 
 
 @calls.on("GET", "server-info")
