@@ -10,7 +10,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, TooLarge
-from mainspring.protocols.mlflow import artifacts, experiments, logged_values, runs, server_info
+from mainspring.protocols.mlflow import (
+    artifacts,
+    experiments,
+    logged_models,
+    logged_values,
+    model_versions,
+    registered_models,
+    runs,
+    server_info,
+)
 from mainspring.protocols.mlflow.answering import Observer, answered, json_response
 from mainspring.protocols.mlflow.artifacts import PROXY, page_routes, proxy_routes
 from mainspring.protocols.mlflow.calls import Call, CallTable, Services
@@ -26,7 +35,8 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 def all_calls() -> Iterable[Call]:
     """Give every call of the protocol that is a request and an answer in JSON."""
-    for noun in (experiments, logged_values, runs, artifacts, server_info):
+    nouns = (experiments, logged_values, runs, artifacts, server_info)
+    for noun in (*nouns, registered_models, model_versions, logged_models):
         yield from noun.calls.calls
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,9 @@ import msgspec
 
 from mainspring.core.errors import Conflict, InvalidRequest
 from mainspring.protocols.mlflow.calls import CallList, Empty, Services
-from mainspring.protocols.mlflow.entities import KeyValue, texts
+from mainspring.protocols.mlflow.entities import KeyValue, moment, texts
 from mainspring.protocols.mlflow.run_entities import RUN_NAME
+from mainspring.registry.logged.model import LoggedMetric
 from mainspring.tracking.model import Metric
 
 MAX_KEY_CHARS, MAX_PARAM_CHARS, MAX_TAG_CHARS = 250, 6_000, 8_000
@@ -66,8 +68,31 @@ def log(
         services.tracking.log_batch(run, points, _check_params(params), kept)
     except Conflict as error:
         raise _as_told(error) from None
+    _log_of_models(services, run, metrics)
     if kept.get(RUN_NAME):
         services.tracking.lifecycle.change(run, name=kept[RUN_NAME])
+
+
+def _log_of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> None:
+    by_model: dict[str, list[LoggedMetric]] = {}
+    for metric in metrics:
+        if metric.model_id:
+            by_model.setdefault(metric.model_id, []).append(_measured(run, metric))
+    for model, measured in by_model.items():
+        services.logged_models.log_metrics(model, measured)
+
+
+def _measured(run: str, metric: MetricAsk) -> LoggedMetric:
+    value = float(metric.value)
+    return LoggedMetric(
+        key=metric.key,
+        value=None if math.isnan(value) else value,
+        at=moment(metric.timestamp),
+        step=metric.step or 0,
+        run=run,
+        dataset=metric.dataset_name or None,
+        dataset_digest=metric.dataset_digest or None,
+    )
 
 
 def check_tags(tags: Iterable[KeyValue]) -> dict[str, str]:
