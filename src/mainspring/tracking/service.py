@@ -32,6 +32,7 @@ from mainspring.tracking.files.service import ArtifactFiles
 from mainspring.tracking.lifecycle.service import RunLifecycle
 from mainspring.tracking.limits import check_batch, check_texts
 from mainspring.tracking.metrics import store as metric_store
+from mainspring.tracking.metrics.service import MetricHistories
 from mainspring.tracking.model import (
     MAX_HISTORY,
     MAX_PAGE,
@@ -67,6 +68,7 @@ class Tracking:
         self.clock = clock or SystemClock()
         self.experiments = Experiments(database, self.clock)
         self.lifecycle = RunLifecycle(database, self.clock)
+        self.histories = MetricHistories(database)
         self.files = ArtifactFiles(database, objects)
 
     # Experiments

@@ -13,8 +13,10 @@ from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, 
 from mainspring.protocols.mlflow import (
     artifacts,
     experiments,
+    inputs,
     logged_models,
     logged_values,
+    metrics,
     model_versions,
     registered_models,
     runs,
@@ -35,7 +37,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 def all_calls() -> Iterable[Call]:
     """Give every call of the protocol that is a request and an answer in JSON."""
-    nouns = (experiments, logged_values, runs, artifacts, server_info)
+    nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info)
     for noun in (*nouns, registered_models, model_versions, logged_models):
         yield from noun.calls.calls
 

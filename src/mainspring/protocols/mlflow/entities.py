@@ -25,6 +25,21 @@ class KeyValue(msgspec.Struct):
     value: str = ""
 
 
+class ByRun(msgspec.Struct):
+    """Which run is meant; clients of long ago call its id ``run_uuid``."""
+
+    run_id: str | None = None
+    run_uuid: str | None = None
+
+    @property
+    def run(self) -> str:
+        """Give the id of the run; raises InvalidRequest when there is none."""
+        found = self.run_id or self.run_uuid
+        if not found:
+            raise InvalidRequest("Missing value for required parameter 'run_id'")
+        return found
+
+
 def pairs(values: Mapping[str, str]) -> list[KeyValue]:
     """Give texts by key as they are told to clients."""
     return [KeyValue(key, value) for key, value in values.items()]

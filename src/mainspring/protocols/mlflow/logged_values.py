@@ -11,7 +11,7 @@ import msgspec
 
 from mainspring.core.errors import Conflict, InvalidRequest
 from mainspring.protocols.mlflow.calls import CallList, Empty, Services
-from mainspring.protocols.mlflow.entities import KeyValue, moment, texts
+from mainspring.protocols.mlflow.entities import ByRun, KeyValue, moment, texts
 from mainspring.protocols.mlflow.run_entities import RUN_NAME
 from mainspring.registry.logged.model import LoggedMetric
 from mainspring.tracking.model import Metric
@@ -43,6 +43,60 @@ class LogBatch(msgspec.Struct):
     metrics: list[MetricAsk] | None = None
     params: list[KeyValue] | None = None
     tags: list[KeyValue] | None = None
+
+
+class LogMetric(ByRun, kw_only=True):
+    """One measured value of a run."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int | None = 0
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+class LogText(ByRun, kw_only=True):
+    """One param or tag of a run."""
+
+    key: str
+    value: str = ""
+
+
+class DeleteTag(ByRun, kw_only=True):
+    """Which tag of a run goes."""
+
+    key: str
+
+
+@calls.on("POST", "runs/log-metric")
+def log_metric(services: Services, ask: LogMetric) -> Empty:
+    """Log one measured value."""
+    metric = MetricAsk(ask.key, ask.value, ask.timestamp, ask.step, ask.model_id, ask.dataset_name, ask.dataset_digest)
+    log(services, ask.run, [metric])
+    return Empty()
+
+
+@calls.on("POST", "runs/log-parameter")
+def log_param(services: Services, ask: LogText) -> Empty:
+    """Set a param once and for all."""
+    log(services, ask.run, params=[KeyValue(ask.key, ask.value)])
+    return Empty()
+
+
+@calls.on("POST", "runs/set-tag")
+def set_tag(services: Services, ask: LogText) -> Empty:
+    """Set a tag."""
+    log(services, ask.run, tags=[KeyValue(ask.key, ask.value)])
+    return Empty()
+
+
+@calls.on("POST", "runs/delete-tag")
+def delete_tag(services: Services, ask: DeleteTag) -> Empty:
+    """Remove a tag."""
+    services.tracking.delete_tag(ask.run, ask.key)
+    return Empty()
 
 
 @calls.on("POST", "runs/log-batch")

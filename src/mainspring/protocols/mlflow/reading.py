@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 
+_MISSING = re.compile(r"Object missing required field `(\w+)`( - at `\$\.(.*)`)?")
 Ask = TypeVar("Ask", bound=msgspec.Struct)
 
 
@@ -25,7 +27,7 @@ def read_body(body: bytes, ask: type[Ask], given: Mapping[str, str]) -> Ask:
             return msgspec.convert(_loose(body) | dict(given), ask, strict=False)
         return msgspec.json.decode(body, type=ask, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"Invalid value in the request: {error}") from None
+        raise _told(error) from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {error}") from None
 
@@ -37,7 +39,16 @@ def read_query(query: Mapping[str, list[str]], ask: type[Ask], given: Mapping[st
     try:
         return msgspec.convert(plain | dict(given), ask, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"Invalid value in the request: {error}") from None
+        raise _told(error) from None
+
+
+def _told(error: msgspec.ValidationError) -> InvalidRequest:
+    missing = _MISSING.fullmatch(str(error))
+    if missing is None:
+        return InvalidRequest(f"Invalid value in the request: {error}")
+    name, _, where = missing.groups()
+    path = f"{where}.{name}" if where else name
+    return InvalidRequest(f"Missing value for required parameter {path!r}")
 
 
 def _loose(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.protocols.mlflow.calls import CallList, Empty, Services
-from mainspring.protocols.mlflow.entities import KeyValue, lifecycle_of, moment
+from mainspring.protocols.mlflow.entities import ByRun, KeyValue, lifecycle_of, moment
 from mainspring.protocols.mlflow.logged_values import check_tags
 from mainspring.protocols.mlflow.run_entities import (
     PARENT,
@@ -47,21 +47,6 @@ class CreateRun(msgspec.Struct):
     run_name: str | None = None
     start_time: int | None = None
     tags: list[KeyValue] | None = None
-
-
-class ByRun(msgspec.Struct):
-    """Which run is meant; clients of long ago call its id ``run_uuid``."""
-
-    run_id: str | None = None
-    run_uuid: str | None = None
-
-    @property
-    def run(self) -> str:
-        """Give the id of the run; raises InvalidRequest when there is none."""
-        found = self.run_id or self.run_uuid
-        if not found:
-            raise InvalidRequest("Missing value for required parameter 'run_id'")
-        return found
 
 
 class UpdateRun(ByRun):

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
     literal,
     select,
     tuple_,
@@ -159,6 +160,33 @@ def read_history(connection: Connection, run: str, key: str, limit: int, page: s
     kept = rows[:limit]
     values = [portable(from_sortable(point.value)) for point in kept]
     return History(key, [point.step for point in kept], [point.at_us for point in kept], values, more)
+
+
+def read_sample(connection: Connection, run: str, key: str, most: int, steps: tuple[int, int] | None) -> History:
+    """Give up to *most* points spread evenly over the history, or over *steps*, with its first and its last."""
+    number = select(series.c.id).where(series.c.run == run, series.c.key == key).scalar_subquery()
+    mine = points.c.series == number
+    if steps is not None:
+        mine &= points.c.step.between(*steps)
+    total = connection.execute(select(func.count()).select_from(points).where(mine)).scalar_one()
+    columns = points.c.step, points.c.at_us, type_coerce(points.c.value, BigInteger).label("value")
+    query = select(*columns).where(mine).order_by(*columns)
+    if total > most:
+        numbered = (
+            select(*columns, (func.row_number().over(order_by=columns) - 1).label("place")).where(mine).subquery()
+        )
+        query = select(numbered.c.step, numbered.c.at_us, numbered.c.value)
+        query = query.where(numbered.c.place.in_(evenly(total, most))).order_by(numbered.c.place)
+    kept = [Point(*row) for row in connection.execute(query)]
+    values = [portable(from_sortable(point.value)) for point in kept]
+    return History(key, [point.step for point in kept], [point.at_us for point in kept], values)
+
+
+def evenly(total: int, most: int) -> list[int]:
+    """Give up to *most* places out of *total*, evenly spread, with the first and the last; a single one is the last."""
+    if most == 1:
+        return [total - 1]
+    return sorted({round(place * (total - 1) / (most - 1)) for place in range(most)})
 
 
 def _points_of(

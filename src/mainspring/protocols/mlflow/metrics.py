@@ -1,0 +1,140 @@
+"""``metrics/...``: histories, whole or as a chart needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from mainspring.core.errors import InvalidRequest
+from mainspring.protocols.mlflow.calls import CallList, Services
+from mainspring.protocols.mlflow.entities import ByRun
+from mainspring.protocols.mlflow.run_entities import MetricEntity, number
+from mainspring.tracking.model import MAX_HISTORY, History
+
+MAX_RUNS = 100
+MAX_SAMPLE = 2_500
+
+calls = CallList()
+
+
+class GetHistory(ByRun):
+    """Which metric of which run is asked for."""
+
+    metric_key: str | None = None
+    max_results: int | None = None
+    page_token: str | None = None
+
+
+class HistoryAnswer(msgspec.Struct, omit_defaults=True):
+    """Points of one metric."""
+
+    metrics: list[MetricEntity] = []
+    next_page_token: str | None = None
+
+
+class GetBulk(msgspec.Struct):
+    """Which metric of which runs is asked for."""
+
+    run_id: list[str] = []
+    metric_key: str | None = None
+    max_results: int = MAX_HISTORY
+
+
+class GetSample(msgspec.Struct):
+    """Which metric of which runs is asked for, how finely, and over which steps."""
+
+    run_ids: list[str] = []
+    metric_key: str | None = None
+    start_step: int | None = None
+    end_step: int | None = None
+    max_results: int = MAX_SAMPLE
+
+
+class PointOfRun(MetricEntity):
+    """A measured value and its run."""
+
+    run_id: str
+
+
+class BulkAnswer(msgspec.Struct):
+    """Points of one metric of several runs."""
+
+    metrics: list[PointOfRun]
+
+
+@calls.on("GET", "metrics/get-history")
+def get_history(services: Services, ask: GetHistory) -> HistoryAnswer:
+    """Get the points of a metric: all of them, or a page where *max_results* asks for pages."""
+    key, histories = _key(ask.metric_key), services.tracking.histories
+    if ask.max_results is None:
+        if ask.page_token:
+            part = histories.page(ask.run, key, MAX_HISTORY, ask.page_token)
+            return HistoryAnswer(list(_points(part)), part.next_page)
+        return HistoryAnswer([point for part in histories.whole(ask.run, key) for point in _points(part)])
+    if ask.max_results < 1:
+        raise InvalidRequest(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: expected from 1")
+    part = histories.page(ask.run, key, min(ask.max_results, MAX_HISTORY), ask.page_token or None)
+    return HistoryAnswer(list(_points(part)), part.next_page)
+
+
+@calls.on("GET", "metrics/get-history-bulk")
+def get_bulk(services: Services, ask: GetBulk) -> BulkAnswer:
+    """Get the points of a metric of several runs, run by run, up to *max_results* in all."""
+    runs, key = _runs(ask.run_id, "run_id"), _key(ask.metric_key)
+    left = min(ask.max_results, MAX_HISTORY)
+    found: list[PointOfRun] = []
+    for run in sorted(runs):
+        if left < 1:
+            break
+        part = services.tracking.histories.page(run, key, left)
+        left -= len(part.steps)
+        found += _of_run(run, part)
+    return BulkAnswer(found)
+
+
+@calls.on("GET", "metrics/get-history-bulk-interval")
+def get_sample(services: Services, ask: GetSample) -> BulkAnswer:
+    """Get points of a metric of several runs, at most *max_results* of each, spread evenly."""
+    runs, key = _runs(ask.run_ids, "run_ids"), _key(ask.metric_key)
+    if not 1 <= ask.max_results <= MAX_SAMPLE:
+        raise InvalidRequest(f"max_results must be between 1 and {MAX_SAMPLE}, not {ask.max_results}")
+    steps = _steps(ask)
+    histories = services.tracking.histories
+    return BulkAnswer([
+        point for run in runs for point in _of_run(run, histories.sampled(run, key, ask.max_results, steps))
+    ])  # fmt: skip
+
+
+def _steps(ask: GetSample) -> tuple[int, int] | None:
+    if ask.start_step is None and ask.end_step is None:
+        return None
+    if ask.start_step is None or ask.end_step is None:
+        raise InvalidRequest("If either start step or end step are specified, both must be specified")
+    if ask.start_step > ask.end_step:
+        raise InvalidRequest(f"end_step must be greater than start_step, found {ask.start_step} and {ask.end_step}")
+    return ask.start_step, ask.end_step
+
+
+def _runs(runs: list[str], name: str) -> list[str]:
+    if not runs:
+        raise InvalidRequest(f"Missing value for required parameter {name!r}: it must specify at least one run")
+    if len(runs) > MAX_RUNS:
+        raise InvalidRequest(f"The request cannot specify more than {MAX_RUNS} {name}. Received {len(runs)}")
+    return runs
+
+
+def _key(key: str | None) -> str:
+    if not key:
+        raise InvalidRequest("Missing value for required parameter 'metric_key'")
+    return key
+
+
+def _points(part: History) -> Iterator[MetricEntity]:
+    for value, at_us, step in zip(part.values, part.at_us, part.steps, strict=True):
+        yield MetricEntity(part.key, number(value), at_us // 1000, step)
+
+
+def _of_run(run: str, part: History) -> Iterable[PointOfRun]:
+    for value, at_us, step in zip(part.values, part.at_us, part.steps, strict=True):
+        yield PointOfRun(part.key, number(value), at_us // 1000, step, run)
