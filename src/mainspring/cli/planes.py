@@ -26,8 +26,11 @@ _POLL_S = 0.05
 @click.option("--port", type=int, default=None, help="Port of the control plane; 0 takes a free one.")
 @click.option("--data-port", type=int, default=None, help="Port of the data plane; 0 takes a free one.")
 @click.option("--workers", type=int, default=None, help="Processes that answer predictions.")
+@click.option("--testing", is_flag=True, help="Let POST /testing/reset empty it all; refuses a home that holds data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON once everything is ready.")
-def up(home: str | None, port: int | None, data_port: int | None, workers: int | None, as_json: bool) -> None:
+def up(
+    home: str | None, port: int | None, data_port: int | None, workers: int | None, testing: bool, as_json: bool
+) -> None:
     """Start the control plane, the data plane and the job workers, and stay until SIGTERM or Ctrl-C."""
     from mainspring.planes.up import Running, run_up
 
@@ -46,7 +49,7 @@ def up(home: str | None, port: int | None, data_port: int | None, workers: int |
         click.echo(f"  home     {running.home}   logs: {running.home}/logs")
         click.echo("Stop it with Ctrl-C, or `mainspring down` from anywhere.")
 
-    run_up(settings, announce, None if as_json else _tell)
+    run_up(settings, announce, None if as_json else _tell, testing=testing)
     if not as_json:
         click.echo("stopped")
 

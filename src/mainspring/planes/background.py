@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import AbstractContextManager
 
 from mainspring.core.errors import NotFound
 from mainspring.core.events import Recorded
@@ -22,8 +23,12 @@ _COMPACT_EVERY_S = 3600.0
 class Background:
     """The threads behind the API."""
 
-    def __init__(self, platform: Platform, metrics: Metrics) -> None:
+    def __init__(
+        self, platform: Platform, metrics: Metrics, turn: AbstractContextManager[object] | None = None
+    ) -> None:
+        """Do it for *platform*; each piece of work is done inside of *turn*, where that is given."""
         self._platform = platform
+        self._turn = turn or contextlib.nullcontext()
         self._taken_in = metrics.counter("mainspring_ingested_total", "Facts taken in from the spools.", "kind")
         settings = platform.settings
         self._periodic = [Periodic("ingest", self._ingest, settings.ingest_interval_s)]
@@ -57,6 +62,10 @@ class Background:
 
     def follow(self, event: Recorded) -> None:
         """Let the champion and the watch follow what an endpoint serves; an overtaken event changes nothing."""
+        with self._turn:
+            self._follow(event)
+
+    def _follow(self, event: Recorded) -> None:
         platform, endpoint = self._platform, Ref.parse(event.body["endpoint"], kind="endpoint").name
         release, model = event.body["release"], Ref.parse(event.body["model"], kind="model")
         if platform.releases.get(endpoint).stable != release or model.version is None:
@@ -67,22 +76,26 @@ class Background:
             platform.monitoring.watch(endpoint, release)
 
     def _ingest(self) -> bool:
-        found = self._platform.predictions.ingest()
+        with self._turn:
+            found = self._platform.predictions.ingest()
         self._taken_in.labels("prediction").add(found.predictions)
         self._taken_in.labels("label").add(found.labels)
         return found.predictions + found.labels > 0
 
     def _triggers(self) -> bool:
-        self._platform.triggers.tick()
+        with self._turn:
+            self._platform.triggers.tick()
         return False
 
     def _rollouts(self) -> bool:
         rollouts = self._platform.rollouts
-        each("rollout of", [rollout.endpoint for rollout in rollouts.active()], rollouts.look)
+        with self._turn:
+            each("rollout of", [rollout.endpoint for rollout in rollouts.active()], rollouts.look)
         return False
 
     def _compact(self, firing: Firing) -> None:
-        for endpoint in self._platform.releases.list():
-            for table in (f"log/{endpoint.name}", f"labels/{endpoint.name}"):
-                if self._platform.tables.exists(table):
-                    self._platform.tables.compact(table)
+        with self._turn:
+            for endpoint in self._platform.releases.list():
+                for table in (f"log/{endpoint.name}", f"labels/{endpoint.name}"):
+                    if self._platform.tables.exists(table):
+                        self._platform.tables.compact(table)

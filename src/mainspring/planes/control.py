@@ -19,6 +19,7 @@ from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.core.settings import Settings, load_settings
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
+from mainspring.planes.emptying import Emptying, testing_routes
 from mainspring.protocols.mlflow.app import mlflow_routes
 from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
@@ -43,12 +44,16 @@ class _CallMetrics:
         self._seconds.labels(operation).observe(seconds)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the calls that run. Raises what opening the platform raises."""
+def serve(settings: Settings, *, testing: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls that run. Raises what opening the platform raises.
+
+    With *testing* a request empties the platform; raises Conflict for a home that is none for testing.
+    """
     listener = _bind(settings.host, settings.port)
     platform = Platform(settings)
     metrics, threads = Metrics(), Threads(settings.control_threads)
-    background = Background(platform, metrics)
+    emptying = Emptying(platform) if testing else None
+    background = Background(platform, metrics, emptying.turn if emptying else None)
     calls = _CallMetrics(metrics)
     uploads = Uploads(platform.objects, threads, platform.home / "uploads", settings.max_upload_bytes)
     objects = object_routes(uploads)
@@ -57,7 +62,7 @@ def serve(settings: Settings) -> None:
         [getattr(platform, name) for name in SERVICES],
         threads,
         max_body_bytes=settings.max_request_bytes,
-        extra=[*objects, *mlflow],
+        extra=[*objects, *mlflow, *(testing_routes(emptying, threads) if emptying else [])],
         metrics=metrics.render,
         calls=calls,
     )
@@ -107,7 +112,7 @@ def main() -> int:
     try:
         settings = load_settings().settings
         start_logs("control", level=settings.log_level)
-        serve(settings)
+        serve(settings, testing="--testing" in sys.argv[1:])
     except MainspringError as error:
         # `mainspring up` reads the code from this line, to tell what it was as its own error.
         logger.error("%s", error, extra={"code": error.code})

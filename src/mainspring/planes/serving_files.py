@@ -64,6 +64,11 @@ class StatePublisher:
             version = self._snapshots.publish(encode_state(state))
         self._snapshots.wait_applied(version, _APPLIED_WITHIN_S)
 
+    def withdraw(self) -> None:
+        """Publish that nothing is served, whatever was published before; any later state replaces that."""
+        with self._turn():
+            self._snapshots.publish(encode_state(ServingState()))
+
     def _published(self) -> int:
         """Give the version of the state that is current; 0 when there is none, or none that can be read."""
         try:

@@ -16,6 +16,7 @@ import msgspec
 
 from mainspring.core.errors import BY_CODE, Conflict, InvalidRequest, MainspringError, Unavailable
 from mainspring.core.settings import Settings
+from mainspring.planes.testing_home import claim, unclaim
 from mainspring.runtime.home_lock import HomeLock
 from mainspring.runtime.supervisor import ProcessEvent, ProcessSpec, Supervisor
 
@@ -36,8 +37,12 @@ def run_up(
     announce: Callable[[Running], None],
     on_event: Callable[[ProcessEvent], None] | None = None,
     stop: threading.Event | None = None,
+    *,
+    testing: bool = False,
 ) -> None:
     """Run the platform until SIGTERM or SIGINT (or *stop* is set); then drain and stop everything.
+
+    With *testing* anybody may empty it, so it wants a home without data.
 
     *announce* is called once everything is ready, *on_event* with what happens to the processes from then on.
 
@@ -57,13 +62,18 @@ def run_up(
         _reserved(settings.host, settings.data_port, "data_port") as data_port,
         _signals(stopping),
     ):
+        # Under the lock: nobody else runs on the home, and it is written down what it is for.
+        if testing:
+            claim(settings)
+        else:
+            unclaim(home)
         running = Running(
             control=f"http://{settings.host}:{control_port}",
             data=f"http://{settings.host}:{data_port}",
             home=str(home),
             pid=os.getpid(),
         )
-        specs = _specs(settings, home, running, control_port, data_port)
+        specs = _specs(settings, home, running, control_port, data_port, testing)
         up = _Up(announce, on_event)
         supervisor = Supervisor(specs, logs=home / "logs", state_file=home / "run" / "processes.json", on_event=up.tell)
         lock.describe({"control": running.control, "data": running.data})
@@ -129,7 +139,9 @@ def _stop_early(supervisor: Supervisor, stopping: threading.Event, started: thre
             return
 
 
-def _specs(settings: Settings, home: Path, running: Running, control_port: int, data_port: int) -> list[ProcessSpec]:
+def _specs(
+    settings: Settings, home: Path, running: Running, control_port: int, data_port: int, testing: bool
+) -> list[ProcessSpec]:
     base = environment(msgspec.structs.replace(settings, home=str(home), port=control_port, data_port=data_port))
     # The supervisor gives more time than the drain takes, so that only what hangs is killed.
     grace = settings.drain_timeout_s + 5.0
@@ -156,7 +168,8 @@ def _specs(settings: Settings, home: Path, running: Running, control_port: int, 
         spec(f"worker-{number}", "mainspring.planes.worker", "--worker", f"worker-{number}")
         for number in range(1, settings.job_workers + 1)
     ]
-    return [spec("control", "mainspring.planes.control", ready=f"{running.control}/health"), *data, *jobs]
+    extra = ["--testing"] if testing else []
+    return [spec("control", "mainspring.planes.control", *extra, ready=f"{running.control}/health"), *data, *jobs]
 
 
 def _data_options(settings: Settings, home: Path, port: int, worker: str) -> list[str]:

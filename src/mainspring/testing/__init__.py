@@ -1,1 +1,5 @@
-"""Suites that every driver of a storage kit passes, for those who write one more."""
+"""For tests: a platform that is emptied between them, and the suites that every driver of a storage kit passes."""
+
+from mainspring.testing.platform import Server, server
+
+__all__ = ["Server", "server"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -71,6 +71,22 @@ class Database:
         """Create the tables that are known to this process, without migrations: for tests of a single room."""
         with self.begin() as connection:
             metadata.create_all(connection)
+
+    def tables(self) -> list[str]:
+        """List the tables that are there, by whomever they were made."""
+        with self.read() as connection:
+            return inspect(connection).get_table_names()
+
+    def delete_all(self, *, keep: Collection[str] = ()) -> None:
+        """Delete every row of the tables that are known to this process, but for those to *keep*; numbers go on."""
+        # What refers to others goes before them.
+        emptied = [table.name for table in reversed(metadata.sorted_tables) if table.name not in keep]
+        with self.begin() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("".join(f'DELETE FROM "{name}";' for name in emptied))  # noqa: S608
+                return
+            for name in emptied:
+                connection.exec_driver_sql(f'DELETE FROM "{name}"')  # noqa: S608
 
     def close(self) -> None:
         """Close every connection that nobody uses."""
