@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
-from mainspring.core.errors import MainspringError, TooLarge, Unavailable
+from mainspring.core.errors import TooLarge, Unavailable
 from mainspring.runtime.presence import started_at
 from mainspring.storage.objects.placing import temporary
 from mainspring.storage.objects.store import ObjectStore
@@ -139,7 +139,7 @@ def on_disk(folder: Path) -> Iterator[None]:
     """Turn what the operating system says about a full or read-only disk into Unavailable."""
     try:
         yield
-    except MainspringError:
+    except ConnectionError:
         raise
     except OSError as error:
         raise Unavailable(
