@@ -38,7 +38,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _COMPARISONS: tuple[Operator, ...] = ("<=", ">=", "!=", "=", "<", ">")
-_MAX_CHARS = 10_000
+_MAX_CHARS = 200_000
 _MAX_DEPTH = 50
 
 
@@ -255,8 +255,8 @@ class _Reader:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    at = 0
-    while text[at:].strip():
+    at, end = 0, len(text.rstrip())
+    while at < end:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
             raise InvalidRequest(f"Invalid filter {text!r}: cannot read on from character {at}: {text[at : at + 20]!r}")

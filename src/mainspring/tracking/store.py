@@ -375,7 +375,7 @@ def find_artifacts(connection: Connection, run: str, *, under: str, after: str, 
 
 
 def _unknown(run: str) -> NotFound:
-    return NotFound(f"there is no run {run!r}; `mainspring run search` shows those there are", run=run)
+    return NotFound(f"Run with id={run} not found: `mainspring run search` shows those there are", run=run)
 
 
 def check_place(connection: Connection, run: str, path: str) -> None:

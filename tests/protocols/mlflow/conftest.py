@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -21,30 +20,32 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def tracking_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a control plane that the tests of one module share: each names experiments of its own."""
+    """The URL of a control plane that all tests share: each names experiments and models of its own."""
     home = tmp_path_factory.mktemp("home")
     postgresql = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
     database = postgresql.create() if postgresql else ""
     url = postgresql.url(database) if postgresql else ""
     settings = Settings(home=str(home), database_url=url, policy_interval_s=0, port=free_port())
-    control = subprocess.Popen(
-        [sys.executable, "-m", "mainspring.planes.control"],
-        env={**os.environ, **environment(settings)},
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    said = home / "said.txt"
+    with said.open("wb") as stderr:
+        control = subprocess.Popen(
+            [sys.executable, "-m", "mainspring.planes.control"],
+            env={**os.environ, **environment(settings)},
+            stderr=stderr,
+            start_new_session=True,
+        )
     try:
         reached = f"http://127.0.0.1:{settings.port}"
         eventually(lambda: control.poll() is not None or _answers(f"{reached}/health"), "no control plane")
         yield reached
     finally:
         control.send_signal(signal.SIGTERM)
-        _, said = control.communicate(timeout=30)
+        control.wait(30)
         if postgresql:
             postgresql.drop(database)
-    assert control.returncode == 0, said.decode()
+    assert control.returncode == 0, said.read_text()
 
 
 def _answers(url: str) -> bool:
@@ -52,10 +53,3 @@ def _answers(url: str) -> bool:
         return httpx2.get(url).status_code == 200
     except httpx2.TransportError:
         return False
-
-
-@pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, for what leaves files where it runs."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

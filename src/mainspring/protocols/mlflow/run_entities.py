@@ -174,5 +174,5 @@ def _making(link: ModelLink) -> ModelMaking:
 
 
 def _own_tags(run: Run) -> dict[str, str]:
-    known = {RUN_NAME: run.name, PARENT: run.parent, USER: run.user, COMMIT: run.commit}
+    known = {RUN_NAME: run.name, PARENT: run.parent, COMMIT: run.commit}
     return {key: value for key, value in known.items() if value}

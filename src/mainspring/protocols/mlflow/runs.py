@@ -20,6 +20,7 @@ from mainspring.protocols.mlflow.run_entities import (
     run_info,
     status_of,
 )
+from mainspring.protocols.mlflow.run_filters import read_filter, read_orders
 
 calls = CallList()
 
@@ -137,8 +138,8 @@ def search(services: Services, ask: SearchRuns) -> RunPage:
         )
     found = services.tracking.lifecycle.search(
         ask.experiment_ids or [],
-        ask.filter or "",
-        ask.order_by,
+        read_filter(ask.filter or ""),
+        read_orders(ask.order_by or []),
         lifecycle_of(ask.run_view_type),
         ask.max_results,
         ask.page_token or None,

@@ -44,6 +44,11 @@ class Experiments:
         """
         _check_name(name)
         check_texts(tags or {}, "tag", MAX_TAG_CHARS)
+        if name == DEFAULT_EXPERIMENT:
+            raise _exists(name, self.default())
+        return self._create(name, tags, location)
+
+    def _create(self, name: str, tags: Mapping[str, str] | None = None, location: str | None = None) -> Experiment:
         fresh = Experiment(fresh_id(name), name, self._clock.now(), dict(tags or {}), location=location)
         with self._database.begin() as connection:
             if not records.insert_experiment(connection, fresh):
@@ -79,7 +84,7 @@ class Experiments:
         if found:
             return found[0]
         try:
-            return self.create(DEFAULT_EXPERIMENT)
+            return self._create(DEFAULT_EXPERIMENT)
         except AlreadyExists:  # Somebody else asked at the same time.
             return self.get_by_name(DEFAULT_EXPERIMENT)
 

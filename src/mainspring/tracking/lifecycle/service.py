@@ -38,7 +38,7 @@ from mainspring.tracking.model import (
 )
 from mainspring.tracking.paging import bounded
 from mainspring.tracking.search import store as search_store
-from mainspring.tracking.search.filters import parse_filter, parse_order
+from mainspring.tracking.search.filters import Filter, Order
 
 MAX_PAGE = 50_000
 _PARTS: tuple[RunPart, ...] = ("params", "metrics", "tags", "inputs")
@@ -125,22 +125,20 @@ class RunLifecycle:
     def search(
         self,
         experiments: Sequence[str],
-        where: str = "",
-        order_by: Sequence[str] | None = None,
+        where: Filter,
+        order: Sequence[Order] = (),
         lifecycle: Lifecycle = "active",
         limit: int = 1_000,
         page: str | None = None,
     ) -> RunPage:
-        """Find runs of the experiments with these ids, newest first unless *order_by* says otherwise.
+        """Find runs of the experiments with these ids, newest first unless *order* says otherwise.
 
-        Raises InvalidRequest for what cannot be read.
+        Raises InvalidRequest for a page of another search.
         """
-        condition = parse_filter(where)
-        order = [parse_order(text) for text in order_by or []]
         within = search_store.of_experiments(experiments)
         with self._database.read() as connection:
             found, next_page = search_store.find_runs(
-                connection, within, condition, order, lifecycle=lifecycle, limit=bounded(limit, MAX_PAGE), page=page
+                connection, within, where, order, lifecycle=lifecycle, limit=bounded(limit, MAX_PAGE), page=page
             )
             return RunPage(search_store.details_of(connection, found, _PARTS), next_page)
 

@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("profile", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["experiment"], ["experiments.id"], name="fk_foreign_datasets_experiment_experiments"),
         sa.PrimaryKeyConstraint("id", name="pk_foreign_datasets"),
-        sa.UniqueConstraint("experiment", "name", "digest", name="uq_foreign_datasets_experiment"),
+        sa.UniqueConstraint("experiment", "name", "digest", name="uq_foreign_datasets_experiment_name_digest"),
     )
     op.create_table(
         "run_foreign_inputs",
