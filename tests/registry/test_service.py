@@ -157,6 +157,17 @@ def test_tags_of_a_version_are_added(registry, digest):
     assert registry.tag_version("churn", 1, {"b": "2"}).tags == {"a": "1", "b": "2"}
 
 
+def test_a_version_is_trusted_for_a_reason_that_is_kept(registry, digest):
+    registry.register("churn", digest)
+    with pytest.raises(InvalidRequest, match="say why"):
+        registry.trust("churn", 1, " ")
+    assert registry.trust("churn", 1, "trained by us").trusted
+    assert registry.trust("churn", 1, "again").trusted
+    with registry.database.read() as connection:
+        (event,) = latest_events(connection, kind="ModelTrusted")
+    assert event.body == {"model": "model:churn@1", "reason": "trained by us"}
+
+
 def test_the_first_version_is_promoted_once_its_gates_passed(registry, digest):
     registry.register("churn", digest)
     with pytest.raises(GateRefused, match="never evaluated"):

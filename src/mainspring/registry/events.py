@@ -58,6 +58,17 @@ class AliasMoved(Event, frozen=True):
         return [self.alias]
 
 
+class ModelTrusted(Event, frozen=True):
+    """The code of a version may run from now on."""
+
+    model: str
+    reason: str
+
+    def makes(self) -> list[str]:
+        """Give the version."""
+        return [self.model]
+
+
 class ModelVersionDeleted(Event, frozen=True):
     """A version was deleted; its number is not given again."""
 

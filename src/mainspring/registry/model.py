@@ -30,8 +30,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version: a tree in the object store and what is known about it.
 
-    Only ``stage``, ``card``, ``tags`` and ``aliases`` change. ``trusted`` says that its origin is known, so that a
-    model that is code may be run, in a process of its own.
+    Only ``stage``, ``card``, ``tags``, ``aliases`` and ``trusted`` change. The last says that its origin is known, so
+    that a model that is code may be run, in a process of its own.
 
     A version may be a record only, of a model that cannot be served from here: then ``unservable`` says why, and there
     are neither ``engine`` nor ``info``; nor is there a ``digest`` when its files are not held here. ``source`` is where

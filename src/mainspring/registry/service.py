@@ -13,6 +13,7 @@ from mainspring.registry.answers import in_classes_of
 from mainspring.registry.events import (
     AliasMoved,
     GatesEvaluated,
+    ModelTrusted,
     PromotionRefused,
 )
 from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
@@ -167,6 +168,23 @@ class Registry:
         with self.database.begin() as connection:
             found = store.require_version(connection, name, version)
             store.set_version_tags(connection, found, tags)
+            return store.require_version(connection, name, version)
+
+    @operation("POST /models/{name}/versions/{version}/trust")
+    def trust(self, name: str, version: int, reason: str) -> ModelVersion:
+        """Allow the code of a version to run, in a process of its own; the reason is kept in the audit log.
+
+        A model that is code, such as a pickle, runs whatever its author put into it: trust only an origin that you
+        know. Trusting it again changes nothing. Raises NotFound, InvalidRequest without a reason.
+        """
+        if not reason.strip():
+            raise InvalidRequest("say why the origin of the version is trusted")
+        with self.database.begin() as connection:
+            found = store.require_version(connection, name, version)
+            if found.trusted:
+                return found
+            store.set_version(connection, found, {"trusted": True, "updated": self.clock.now()})
+            emit(connection, ModelTrusted(model=found.ref, reason=reason))
             return store.require_version(connection, name, version)
 
     # Stages and aliases

@@ -270,7 +270,9 @@ class Releases:
     def _candidate(self, model: str) -> Candidate:
         candidate = self._models.candidate(str(Ref.parse(model, kind="model")))
         if candidate.engine == "process" and not candidate.trusted:
-            raise Forbidden(f"{candidate.model} would run code of unknown origin: register it here, or trust it first")
+            raise Forbidden(
+                f"{candidate.model} would run code of unknown origin: if you know it, `mainspring model trust` it first"
+            )
         return candidate
 
     def _stable_features(self, endpoint: str) -> FeatureBinding | None:
