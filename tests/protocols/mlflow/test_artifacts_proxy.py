@@ -279,6 +279,29 @@ def test_a_run_s_artifacts_are_listed_read_and_uploaded_by_run(http: TestClient,
     assert too_large.status_code == 413
 
 
+def test_the_files_of_logged_models_and_versions_are_read_by_their_names(http: TestClient, platform: Platform) -> None:
+    platform.tracking.experiments.default()
+    model = platform.logged_models.create("0", "net")
+    put(http, f"0/models/{model.id}/artifacts/data/w", b"weights")
+    listed = f"/api/2.0/mlflow/logged-models/{model.id}/artifacts/directories"
+    found = http.get(listed, params={"artifact_directory_path": "data"}).json()
+    assert found["files"] == [{"path": "data/w", "is_dir": False, "file_size": 7}]
+    assert found["root_uri"] == f"mlflow-artifacts:/0/models/{model.id}/artifacts"
+    read = f"/ajax-api/2.0/mlflow/logged-models/{model.id}/artifacts/files"
+    assert http.get(read, params={"artifact_file_path": "data/w"}).content == b"weights"
+    http.post("/api/2.0/mlflow/registered-models/create", json={"name": "net"})
+    asked = {"name": "net", "source": f"models:/{model.id}", "model_id": model.id}
+    reply = http.post("/api/2.0/mlflow/model-versions/create", json=asked)
+    assert reply.status_code == 200, reply.text
+    made = reply.json()["model_version"]
+    query = {"name": "net", "version": made["version"], "path": "data/w"}
+    assert http.get("/model-versions/get-artifact", params=query).content == b"weights"
+    for wrong in ({"path": "none"}, {"version": "9"}, {"name": "none"}):
+        assert http.get("/model-versions/get-artifact", params=query | wrong).status_code == 404
+    assert http.get("/model-versions/get-artifact", params=query | {"version": "x"}).status_code == 400
+    assert http.get(read.replace(model.id, "m-none"), params={"artifact_file_path": "x"}).status_code == 404
+
+
 def test_a_uri_names_the_tree_below_it(http: TestClient, platform: Platform) -> None:
     run = platform.tracking.create_run("proxied").id
     put(http, f"{MODEL}/MLmodel", b"m")

@@ -74,8 +74,10 @@ def list_of_run(services: Services, ask: ListOfRun) -> Listing:
 @calls.on("GET", "logged-models/{model_id}/artifacts/directories")
 def list_of_model(services: Services, ask: ListOfModel) -> Listing:
     """List a folder of a logged model."""
-    place = Place("model", ask.model_id)
-    return Listing(_listed(services.tracking.files, place, ask.artifact_directory_path, whole_paths=True))
+    model = services.logged_models.get(ask.model_id)
+    root = f"{services.tracking.experiments.get(model.experiment).artifact_uri}/models/{model.id}/artifacts"
+    place = Place("model", model.id)
+    return Listing(_listed(services.tracking.files, place, ask.artifact_directory_path, whole_paths=True), root)
 
 
 class Presign(msgspec.Struct):
@@ -227,6 +229,8 @@ class _ByOwner:
         def find() -> Artifact:
             if place.kind == "run":
                 self._services.tracking.get_run(place.id)
+            else:
+                self._services.logged_models.get(place.id)
             return self._services.tracking.files.get(place, path)
 
         return await download(request, self._uploads, await self._threads.run(find))
@@ -272,6 +276,10 @@ def _file_of_version(services: Services, name: str, version: int, path: str) -> 
         for entry in tree_entries(services.objects, found.digest):
             if entry.path == path:
                 return Artifact(path, entry.digest, entry.size)
+    elif found.location is not None:
+        held = tree_of(services, found.location) or {}
+        if path in held:
+            return Artifact(path, *held[path])
     raise NotFound(f"{found.ref} has no file {path!r}", path=path)
 
 
