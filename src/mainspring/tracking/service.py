@@ -208,7 +208,7 @@ class Tracking:
             found = store.require_run(connection, run)
             if found.status == status:
                 return found
-            if found.status != "running":
+            if found.status not in ("running", "scheduled"):
                 raise Conflict(f"run {run} is {found.status} already: resume it before it can be {status}", run=run)
             store.set_status(connection, run, status, ended or self.clock.now())
             emit(connection, RunFinished(run=run_ref(run), status=status))
@@ -284,7 +284,7 @@ class Tracking:
         """
         with store.writing(self.database, run) as connection:
             if not store.delete_tag(connection, run, key):
-                raise NotFound(f"run {run} has no tag {key!r}", run=run, key=key)
+                raise NotFound(f"No tag with name: {key} in run {run}", run=run, key=key)
 
     @operation("GET /runs/{run}/metrics/{key:path}")
     def metric_history(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:

@@ -253,7 +253,7 @@ def writing(database: Database, run: str) -> Iterator[Connection]:
         if locked is None:
             raise _unknown(run)
         if locked.deleted is not None:
-            raise Conflict(f"run {run} must be in the 'active' state to change; it is deleted: restore it", run=run)
+            raise Conflict(f"The run {run} must be in the 'active' state to change; it is deleted", run=run)
         yield connection
 
 

@@ -100,6 +100,7 @@ def test_points_of_one_step_are_thinned_too(client: MlflowClient, tracking_url: 
         ("get-history-bulk", {"run_id": "r"}, "metric_key"),
         ("get-history-bulk-interval", {"metric_key": "m"}, "run_ids"),
         ("get-history-bulk-interval", {"run_ids": "r", "metric_key": "m", "max_results": 2_501}, "2500"),
+        ("get-history-bulk-interval", {"run_ids": ["r"] * 101, "metric_key": "m"}, "at most 100 run_ids."),
         ("get-history-bulk-interval", {"run_ids": "r", "metric_key": "m", "start_step": 1}, "both must be specified"),
         (
             "get-history-bulk-interval",

@@ -81,13 +81,18 @@ def get_history(services: Services, ask: GetHistory) -> HistoryAnswer:
 @calls.on("GET", "metrics/get-history-bulk")
 def get_bulk(services: Services, ask: GetBulk) -> BulkAnswer:
     """Get the points of a metric of several runs, run by run, up to *max_results* in all."""
-    runs, key = _runs(ask.run_id, "run_id"), _key(ask.metric_key)
+    if not ask.run_id:
+        raise InvalidRequest("GetMetricHistoryBulk request must specify at least one run_id")
+    if len(ask.run_id) > MAX_RUNS:
+        raise InvalidRequest(f"GetMetricHistoryBulk request cannot specify more than {MAX_RUNS} run_ids")
+    if ask.metric_key is None:
+        raise InvalidRequest("GetMetricHistoryBulk request must specify a metric_key")
     left = min(ask.max_results, MAX_HISTORY)
     found: list[PointOfRun] = []
-    for run in sorted(runs):
+    for run in sorted(ask.run_id):
         if left < 1:
             break
-        part = services.tracking.histories.page(run, key, left)
+        part = services.tracking.histories.page(run, ask.metric_key, left)
         left -= len(part.steps)
         found += _of_run(run, part)
     return BulkAnswer(found)
@@ -96,13 +101,17 @@ def get_bulk(services: Services, ask: GetBulk) -> BulkAnswer:
 @calls.on("GET", "metrics/get-history-bulk-interval")
 def get_sample(services: Services, ask: GetSample) -> BulkAnswer:
     """Get points of a metric of several runs, at most *max_results* of each, spread evenly."""
-    runs, key = _runs(ask.run_ids, "run_ids"), _key(ask.metric_key)
+    if not ask.run_ids:
+        raise InvalidRequest("Missing value for required parameter 'run_ids'.")
+    if len(ask.run_ids) > MAX_RUNS:
+        raise InvalidRequest(f"GetMetricHistoryBulkInterval request must specify at most {MAX_RUNS} run_ids.")
+    key = _key(ask.metric_key)
     if not 1 <= ask.max_results <= MAX_SAMPLE:
         raise InvalidRequest(f"max_results must be between 1 and {MAX_SAMPLE}, not {ask.max_results}")
     steps = _steps(ask)
     histories = services.tracking.histories
     return BulkAnswer([
-        point for run in runs for point in _of_run(run, histories.sampled(run, key, ask.max_results, steps))
+        point for run in ask.run_ids for point in _of_run(run, histories.sampled(run, key, ask.max_results, steps))
     ])  # fmt: skip
 
 
@@ -110,18 +119,10 @@ def _steps(ask: GetSample) -> tuple[int, int] | None:
     if ask.start_step is None and ask.end_step is None:
         return None
     if ask.start_step is None or ask.end_step is None:
-        raise InvalidRequest("If either start step or end step are specified, both must be specified")
+        raise InvalidRequest("If either start step or end step are specified, both must be specified.")
     if ask.start_step > ask.end_step:
-        raise InvalidRequest(f"end_step must be greater than start_step, found {ask.start_step} and {ask.end_step}")
+        raise InvalidRequest(f"end_step must be greater than start_step. Found {ask.start_step} and {ask.end_step}")
     return ask.start_step, ask.end_step
-
-
-def _runs(runs: list[str], name: str) -> list[str]:
-    if not runs:
-        raise InvalidRequest(f"Missing value for required parameter {name!r}: it must specify at least one run")
-    if len(runs) > MAX_RUNS:
-        raise InvalidRequest(f"The request cannot specify more than {MAX_RUNS} {name}. Received {len(runs)}")
-    return runs
 
 
 def _key(key: str | None) -> str:

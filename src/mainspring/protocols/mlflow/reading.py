@@ -12,6 +12,10 @@ import msgspec
 from mainspring.core.errors import InvalidRequest
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`( - at `\$\.(.*)`)?")
+_WRONG = re.compile(r" - at `\$\.?(.+)`$")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_SHOWN_CHARS = 500
+
 Ask = TypeVar("Ask", bound=msgspec.Struct)
 
 
@@ -27,7 +31,7 @@ def read_body(body: bytes, ask: type[Ask], given: Mapping[str, str]) -> Ask:
             return msgspec.convert(_loose(body) | dict(given), ask, strict=False)
         return msgspec.json.decode(body, type=ask, strict=False)
     except msgspec.ValidationError as error:
-        raise _told(error) from None
+        raise _told(error, _loose(body) | dict(given)) from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {error}") from None
 
@@ -39,16 +43,38 @@ def read_query(query: Mapping[str, list[str]], ask: type[Ask], given: Mapping[st
     try:
         return msgspec.convert(plain | dict(given), ask, strict=False)
     except msgspec.ValidationError as error:
-        raise _told(error) from None
+        raise _told(error, plain) from None
 
 
-def _told(error: msgspec.ValidationError) -> InvalidRequest:
-    missing = _MISSING.fullmatch(str(error))
-    if missing is None:
-        return InvalidRequest(f"Invalid value in the request: {error}")
-    name, _, where = missing.groups()
-    path = f"{where}.{name}" if where else name
-    return InvalidRequest(f"Missing value for required parameter {path!r}")
+def _told(error: msgspec.ValidationError, given: Any) -> InvalidRequest:
+    said = str(error)
+    missing = _MISSING.fullmatch(said)
+    if missing is not None:
+        name, _, where = missing.groups()
+        return _needed(f"{where}.{name}" if where else name)
+    wrong = _WRONG.search(said)
+    if wrong is None:
+        return InvalidRequest(f"Invalid value in the request: {said}")
+    path = wrong[1]
+    value = _at(given, path)
+    if value is None:
+        return _needed(path)
+    shown = json.dumps(value, separators=(",", ":"))
+    return InvalidRequest(f"Invalid value {shown[:_SHOWN_CHARS]} for parameter {path!r} supplied: {said}")
+
+
+def _needed(path: str) -> InvalidRequest:
+    return InvalidRequest(f"Missing value for required parameter {path!r}.")
+
+
+def _at(given: Any, path: str) -> Any:
+    found = given
+    for name, place in _STEP.findall(path):
+        try:
+            found = found[int(place)] if place else found[name]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return found
 
 
 def _loose(body: bytes) -> dict[str, Any]:

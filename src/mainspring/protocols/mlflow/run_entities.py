@@ -159,7 +159,7 @@ def reading(used: ForeignDataset) -> DatasetReading:
     """Give a dataset of elsewhere that was read."""
     context = {} if used.context is None else {CONTEXT: used.context}
     described = Dataset(used.name, used.digest, used.source_type, used.source, used.schema, used.profile)
-    return DatasetReading(described, pairs(context | used.tags))
+    return DatasetReading(described, pairs(used.tags | context))
 
 
 def _own_reading(used: DatasetInput) -> DatasetReading:

@@ -44,8 +44,9 @@ class Experiments:
         """
         _check_name(name)
         check_texts(tags or {}, "tag", MAX_TAG_CHARS)
-        if name == DEFAULT_EXPERIMENT:
-            raise _exists(name, self.default())
+        default = self.default()  # It is there from the start, so nothing may be older.
+        if name == default.name:
+            raise _exists(name, default)
         return self._create(name, tags, location)
 
     def _create(self, name: str, tags: Mapping[str, str] | None = None, location: str | None = None) -> Experiment:

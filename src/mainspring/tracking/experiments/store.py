@@ -116,7 +116,7 @@ def require_active(experiment: Experiment) -> Experiment:
     """Give *experiment* back; raises Conflict when it is deleted."""
     if experiment.deleted is not None:
         raise Conflict(
-            f"experiment {experiment.id} must be in the 'active' state to change; it is deleted: restore it",
+            f"The experiment {experiment.id} must be in the 'active' state to change; it is deleted",
             experiment=experiment.id,
         )
     return experiment
