@@ -22,6 +22,7 @@ class RemoteObjects:
     lacks: ClassVar[Mapping[str, str]] = {
         "list": "listing belongs to whoever runs the store",
         "delete": "deleting belongs to whoever runs the store",
+        "presigned": "URLs of the store belong to whoever runs it",
     }
 
     def __init__(self, http: httpx2.Client) -> None:
@@ -82,6 +83,10 @@ class RemoteObjects:
     def list(self) -> Iterator[str]:
         """Refuse: raises Unsupported."""
         raise Unsupported(self.lacks["list"])
+
+    def presigned(self, digest: str, *, expires_s: float) -> str:
+        """Raise Unsupported."""
+        raise Unsupported(self.lacks["presigned"])
 
 
 def _digest(reply: httpx2.Response) -> str:

@@ -7,6 +7,7 @@ opens an empty store; ``damage(digest, data)`` puts other bytes where the store 
 from __future__ import annotations
 
 import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,14 @@ class ObjectStoreSuite:
         with pytest.raises(Corrupt, match=digest):
             store.get_file(digest, tmp_path / "to", verify=True)
         assert not list(tmp_path.glob("*to*"))
+
+    @needs("presigned")
+    def test_a_presigned_url_gives_the_content_and_no_other(self, store: ObjectStore) -> None:
+        digest, other = store.put_bytes(b"signed"), store.put_bytes(b"other")
+        url = store.presigned(digest, expires_s=60)
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            assert reply.read() == b"signed"
+        assert digest.removeprefix("sha256:")[2:] in url and other.removeprefix("sha256:")[2:] not in url
 
     @needs("repair")
     def test_storing_the_same_bytes_again_repairs_damage(

@@ -157,6 +157,14 @@ def test_a_large_file_goes_in_parts_where_the_client_thinks_that_it_is_large(
     assert Path(client.download_artifacts(run, "parts/large.bin", str(scratch / "."))).read_bytes() == data
 
 
+def test_a_client_that_asks_for_a_presigned_url_gets_the_file_without(
+    client: MlflowClient, run: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "true")
+    client.log_text(run, "proxied", "a.txt")
+    assert load_text_of(client, run, "a.txt", scratch) == "proxied"
+
+
 class Control:
     """A control plane on SQLite that can be killed and started again on its home."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -324,3 +325,19 @@ def test_the_server_says_what_it_can(http: TestClient) -> None:
         told = http.get(f"{prefix}/3.0/mlflow/server-info").json()
         assert (told["store_type"], told["multipart_uploads_enabled"]) == ("SqlStore", True)
     assert http.get("/version").text.startswith("3.")
+
+
+def test_a_store_that_answers_by_http_gives_a_presigned_url(s3_url: str, tmp_path: Path) -> None:
+    threads = Threads(2)
+    with Platform(Settings(home=str(tmp_path / "home"), objects_url=s3_url)) as opened:
+        assert isinstance(opened, Platform)
+        uploads = Uploads(opened.objects, threads, opened.home / "uploads", LIMIT)
+        app = Starlette(routes=mlflow_routes(opened, threads, uploads, max_body_bytes=1 << 20))
+        with TestClient(app, base_url="http://127.0.0.1") as http:
+            put(http, f"{MODEL}/a", b"in a bucket")
+            assert http.get(f"{PROXY}/{MODEL}/a").content == b"in a bucket"
+            told = http.get(f"/api/2.0/mlflow-artifacts/presigned/{MODEL}/a").json()
+            assert (told["headers"], told["file_size"]) == ({}, 11)
+            assert httpx2.get(told["url"]).content == b"in a bucket"
+            assert http.get(f"/api/2.0/mlflow-artifacts/presigned/{MODEL}/none").status_code == 404
+    threads.close()

@@ -27,6 +27,9 @@ from mainspring.tracking.model import Artifact
 
 calls = CallList()
 
+PRESIGNED_S = 900.0
+"""How long a URL of the store is good."""
+
 MAX_PAGE_UPLOAD_BYTES = 10 * 2**20
 """What the pages of MLflow's console may upload at once."""
 
@@ -46,6 +49,14 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
 
     files: list[FileInfo] = []
     root_uri: str = ""
+
+
+class PresignedDownload(msgspec.Struct, frozen=True):
+    """Where the store itself gives an artifact, for a while."""
+
+    url: str
+    file_size: int
+    headers: dict[str, str] = {}
 
 
 class ListOfRun(msgspec.Struct):
@@ -176,9 +187,15 @@ class _Proxy:
         return json_response({})
 
     async def presigned(self, request: Request) -> Response:
-        await self._threads.run(lambda: self._files.get(*self._files.place_of(request.path_params["path"])))
-        told = "Presigned downloads are not supported by this server's store: download through mlflow-artifacts"
-        return json_response(ErrorBody("NOT_IMPLEMENTED", told), 501)
+        def sign() -> PresignedDownload:
+            artifact = self._files.get(*self._files.place_of(request.path_params["path"]))
+            return PresignedDownload(store.presigned(artifact.digest, expires_s=PRESIGNED_S), artifact.size)
+
+        store = self._uploads.store
+        if "presigned" in store.lacks:
+            told = "Presigned downloads are not supported by this server's store: download through mlflow-artifacts"
+            return json_response(ErrorBody("NOT_IMPLEMENTED", told), 501)
+        return json_response(await self._threads.run(sign))
 
     def _named(self, address: str) -> tuple[Place, str]:
         place, path = self._files.place_of(safe_path(address))

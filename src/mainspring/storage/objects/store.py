@@ -52,6 +52,13 @@ class ObjectStore(Protocol):
         """Give the digest of every object, in no order."""
         ...
 
+    def presigned(self, digest: str, *, expires_s: float) -> str:
+        """Give a URL at which whoever has it can read the content for a while, past this process.
+
+        Raises Unsupported where the store is none that answers by HTTP.
+        """
+        ...
+
 
 objects: Registry[type[ObjectStore]] = Registry(
     "objects",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
-from mainspring.core.errors import NotFound
+from mainspring.core.errors import NotFound, Unsupported
 from mainspring.storage.locations import folder_of
 from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, temporary, writing
@@ -21,7 +21,7 @@ ABANDONED_AFTER_S = 86_400.0
 class LocalObjects:
     """A folder; several processes may use it at once."""
 
-    lacks: ClassVar[Mapping[str, str]] = {}
+    lacks: ClassVar[Mapping[str, str]] = {"presigned": "a folder answers nobody by HTTP"}
 
     def __init__(self, folder: Path) -> None:
         self._objects = folder / "sha256"
@@ -95,6 +95,10 @@ class LocalObjects:
         for shard in self._objects.iterdir():
             for path in shard.iterdir():
                 yield f"sha256:{shard.name}{path.name}"
+
+    def presigned(self, digest: str, *, expires_s: float) -> str:
+        """Raise Unsupported."""
+        raise Unsupported(self.lacks["presigned"])
 
     def _path(self, digest: str) -> Path:
         name = hexadecimal(digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self, cast
 
@@ -115,6 +116,10 @@ class S3Objects:
             for page in obstore.list(self._store, "sha256"):
                 for found in page:
                     yield "sha256:" + found["path"].removeprefix("sha256/").replace("/", "")
+
+    def presigned(self, digest: str, *, expires_s: float) -> str:
+        """Give a signed URL of the object, which need not be there."""
+        return obstore.sign(self._store, "GET", _key(digest), timedelta(seconds=expires_s))
 
     def _has(self, digest: str, size: int) -> bool:
         try:
