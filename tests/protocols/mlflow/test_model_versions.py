@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -97,6 +98,14 @@ def test_numbers_grow_and_are_not_given_again(client: MlflowClient, name: str) -
     refused("RESOURCE_DOES_NOT_EXIST", client.delete_model_version, name, "3")
     assert client.get_registered_model(name).aliases == {}
     assert client.create_model_version(name, "s3://bucket/model").version == "4"
+
+
+def test_clients_at_once_get_numbers_of_their_own(tracking_url: str, name: str) -> None:
+    def create(_: int) -> int:
+        return int(MlflowClient(tracking_url).create_model_version(name, "s3://bucket/model").version)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(create, range(24))) == list(range(1, 25))
 
 
 def test_versions_move_through_stages(client: MlflowClient, name: str) -> None:

@@ -76,6 +76,15 @@ def test_params_are_written_once_and_tags_changed(logged: LoggedModels) -> None:
     assert (logged.get(id).params, logged.get(id).tags) == ({"p": "1", "q": "2"}, {"b": "2"})
 
 
+def test_a_tag_is_changed_from_what_it_was(logged: LoggedModels) -> None:
+    id = logged.create("1", "m").id
+    for _ in range(2):
+        logged.change_tag(id, "count", lambda known: str(int(known or 0) + 1))
+    assert logged.get(id).tags == {"count": "2"}
+    with pytest.raises(NotFound):
+        logged.change_tag("m-nothing", "count", lambda known: "1")
+
+
 def test_a_deleted_model_is_found_only_by_who_asks_for_deleted_ones(three: LoggedModels) -> None:
     (model,) = three.search(["1"], parse_filter("name = 'a'", ENTITIES))
     three.delete(model.id)

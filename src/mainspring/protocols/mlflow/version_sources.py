@@ -81,14 +81,16 @@ def read_source(
 
 def note_version(services: Services, logged: str, version: ModelVersion) -> None:
     """Write down with a logged model which version it became."""
-    known = services.logged_models.get(logged).tags.get(VERSIONS_TAG, "[]")
-    try:
-        versions = msgspec.json.decode(known, type=list[_Became])
-    except msgspec.MsgspecError:
-        versions = []
     became = _Became(version.name, str(version.version))
-    if became not in versions:
-        services.logged_models.set_tags(logged, {VERSIONS_TAG: msgspec.json.encode([*versions, became]).decode()})
+
+    def with_it(known: str | None) -> str:
+        try:
+            versions = msgspec.json.decode(known or "[]", type=list[_Became])
+        except msgspec.MsgspecError:
+            versions = []
+        return msgspec.json.encode(versions if became in versions else [*versions, became]).decode()
+
+    services.logged_models.change_tag(logged, VERSIONS_TAG, with_it)
 
 
 def location_of(experiment: Experiment, model: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import InvalidRequest, NotFound
@@ -74,7 +74,7 @@ class LoggedModels:
     def log_params(self, model: str, params: Mapping[str, str]) -> None:
         """Set params of a model; raises NotFound, InvalidRequest when one has another value already."""
         with self.database.begin() as connection:
-            known = store.require(connection, model).params
+            known = store.lock(connection, model).params
             for key, value in params.items():
                 if known.get(key, value) != value:
                     raise InvalidRequest(f"param {key!r} of model {model} is {known[key]!r}: params are written once")
@@ -86,6 +86,12 @@ class LoggedModels:
             store.require(connection, model)
             store.set_texts(connection, store.logged_model_tags, model, dict(tags))
             return store.require(connection, model)
+
+    def change_tag(self, model: str, key: str, change: Callable[[str | None], str]) -> None:
+        """Set a tag to what *change* makes of its value, or of None where there is none; raises NotFound."""
+        with self.database.begin() as connection:
+            value = change(store.lock(connection, model).tags.get(key))
+            store.set_texts(connection, store.logged_model_tags, model, {key: value})
 
     def delete_tag(self, model: str, key: str) -> None:
         """Remove a tag of a model; raises NotFound when it has none of this key."""

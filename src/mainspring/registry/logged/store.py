@@ -145,6 +145,12 @@ def require(connection: Connection, model: str, *, deleted: bool = False) -> Log
     return found[0]
 
 
+def lock(connection: Connection, model: str) -> LoggedModel:
+    """Get a logged model that no other transaction changes until the end of this one; raises NotFound."""
+    connection.execute(select(logged_models.c.id).where(logged_models.c.id == model).with_for_update())
+    return require(connection, model)
+
+
 def search(
     connection: Connection,
     experiments: Sequence[str],
