@@ -102,7 +102,10 @@ def test_a_file_and_a_folder_can_be_deleted_and_nothing_there_is_no_error(http: 
     for path in ("b/c", "b", "none"):
         assert http.delete(f"{PROXY}/{MODEL}/{path}").status_code == 200
     assert [file["path"] for file in listed(http, MODEL)] == ["a"]
+    put(http, "kept", b"x")
     assert http.delete(f"{PROXY}/{MODEL}/").status_code == 200
+    assert http.delete(f"{PROXY}/").status_code == 400
+    assert [file["path"] for file in listed(http, "")] == ["kept"]
     assert listed(http, MODEL) == []
 
 

@@ -181,7 +181,9 @@ class _Proxy:
 
     async def delete(self, request: Request) -> Response:
         def remove() -> None:
-            self._files.remove(*self._files.place_of(request.path_params["path"]))
+            # A folder may end with a slash, but nobody means all that there is.
+            address = safe_path(request.path_params["path"].removesuffix("/"))
+            self._files.remove(*self._files.place_of(address))
 
         await self._threads.run(remove)
         return json_response({})
