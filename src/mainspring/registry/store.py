@@ -289,7 +289,9 @@ def _versions(connection: Connection, where: Any, limit: int) -> list[ModelVersi
 
 def versions_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[ModelVersion]:
     """Make versions of rows of their table."""
-    aliases = aliases_of(connection, list({row.name for row in rows}))
+    aliases: dict[str, dict[str, int]] = {}
+    for names in batched({row.name for row in rows}):
+        aliases |= aliases_of(connection, names)
     tags: dict[tuple[str, int], dict[str, str]] = {(row.name, row.version): {} for row in rows}
     for part in batched(tags):
         c = model_version_tags.c

@@ -73,6 +73,16 @@ def test_a_description_and_tags_change(client: MlflowClient, name: str) -> None:
     refused("INVALID_PARAMETER_VALUE", client.set_registered_model_tag, name, "k", "x" * 100_001)
 
 
+def test_a_text_that_not_every_database_keeps_is_refused(client: MlflowClient, name: str) -> None:
+    refused("INVALID_PARAMETER_VALUE", client.create_registered_model, name, None, "a\0b")
+    client.create_registered_model(name)
+    refused("INVALID_PARAMETER_VALUE", client.update_registered_model, name, "a\0b")
+    refused("INVALID_PARAMETER_VALUE", client.set_registered_model_tag, name, "a", "a\0b")
+    refused("INVALID_PARAMETER_VALUE", client.create_model_version, name, "s3://bucket/a\0b")
+    refused("INVALID_PARAMETER_VALUE", client.create_logged_model, "0", None, None, {"a": "a\0b"})
+    refused("INVALID_PARAMETER_VALUE", client.search_registered_models, "name = 'a\0b'")
+
+
 def test_a_renamed_model_keeps_its_versions_and_frees_its_name(client: MlflowClient, name: str) -> None:
     client.create_registered_model(name)
     client.create_model_version(name, "s3://bucket/model")

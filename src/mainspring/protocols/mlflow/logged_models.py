@@ -12,7 +12,8 @@ import msgspec
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import parse_filter
 from mainspring.protocols.mlflow.calls import CallList, Empty, Services
-from mainspring.protocols.mlflow.entities import KeyValue, milliseconds, pairs, texts
+from mainspring.protocols.mlflow.entities import KeyValue, milliseconds, pairs
+from mainspring.protocols.mlflow.registry_entities import plain, plain_texts
 from mainspring.protocols.mlflow.version_sources import location_of
 from mainspring.registry.logged.model import LoggedMetric, LoggedModel, LoggedStatus, MetricOrder, OnDataset
 from mainspring.tracking.model import Experiment
@@ -191,11 +192,11 @@ def create(services: Services, ask: CreateLogged) -> LoggedAnswer:
         raise InvalidRequest(f"The experiment {experiment.id} must be in the 'active' state. Current state is deleted.")
     made = services.logged_models.create(
         experiment.id,
-        ask.name or None,
-        model_type=ask.model_type,
-        run=ask.source_run_id,
-        params=texts(ask.params),
-        tags=texts(ask.tags),
+        plain(ask.name or "") or None,
+        model_type=plain(ask.model_type or "") or None,
+        run=plain(ask.source_run_id or "") or None,
+        params=plain_texts(ask.params),
+        tags=plain_texts(ask.tags),
     )
     return _told(services, made)
 
@@ -225,7 +226,7 @@ def delete(services: Services, ask: ById) -> Empty:
 @calls.on("PATCH", "logged-models/{model_id}/tags")
 def set_tags(services: Services, ask: SetTags) -> LoggedAnswer:
     """Set tags of a logged model."""
-    return _told(services, services.logged_models.set_tags(ask.model_id, texts(ask.tags)))
+    return _told(services, services.logged_models.set_tags(ask.model_id, plain_texts(ask.tags)))
 
 
 @calls.on("DELETE", "logged-models/{model_id}/tags/{tag_key:path}")
@@ -238,7 +239,7 @@ def delete_tag(services: Services, ask: DeleteTag) -> Empty:
 @calls.on("POST", "logged-models/{model_id}/params")
 def log_params(services: Services, ask: LogParams) -> Empty:
     """Set params of a logged model."""
-    services.logged_models.log_params(ask.model_id, texts(ask.params))
+    services.logged_models.log_params(ask.model_id, plain_texts(ask.params))
     return Empty()
 
 

@@ -13,6 +13,7 @@ from mainspring.protocols.mlflow.registry_entities import (
     Search,
     checked_tags,
     next_token,
+    plain,
     stage_of,
     version_entity,
 )
@@ -98,13 +99,13 @@ def create(services: Services, ask: CreateVersion) -> VersionAnswer:
         found = read_source(services, ask.source, ask.run_id, ask.model_id)
     made = services.catalogue.record(
         ask.name,
-        found.uri,
+        plain(found.uri),
         tree=found.tree,
         location=found.location,
         run=found.run,
         logged=found.logged,
-        run_link=ask.run_link or None,
-        card=ask.description,
+        run_link=plain(ask.run_link) or None,
+        card=plain(ask.description),
         tags=tags,
     )
     if found.logged is not None:
@@ -115,7 +116,7 @@ def create(services: Services, ask: CreateVersion) -> VersionAnswer:
 @calls.on("PATCH", "model-versions/update")
 def update(services: Services, ask: UpdateVersion) -> VersionAnswer:
     """Change the description of a version, which is its card."""
-    return VersionAnswer(version_entity(services.catalogue.describe(ask.name, ask.version, ask.description)))
+    return VersionAnswer(version_entity(services.catalogue.describe(ask.name, ask.version, plain(ask.description))))
 
 
 @calls.on("POST", "model-versions/transition-stage")

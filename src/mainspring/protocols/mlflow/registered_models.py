@@ -20,6 +20,7 @@ from mainspring.protocols.mlflow.registry_entities import (
     latest_of_stages,
     model_entity,
     next_token,
+    plain,
     stage_of,
     stage_word,
     version_entity,
@@ -133,7 +134,7 @@ def create(services: Services, ask: CreateModel) -> ModelAnswer:
     """Create a model, or a prompt."""
     tags = checked_tags(texts(ask.tags))
     try:
-        made = services.registry.create_model(ask.name, ask.description, tags)
+        made = services.registry.create_model(ask.name, plain(ask.description), tags)
     except AlreadyExists:
         known = services.registry.get_model(ask.name)
         raise AlreadyExists(_clash(known, tags), name=ask.name) from None
@@ -150,7 +151,7 @@ def rename(services: Services, ask: Rename) -> ModelAnswer:
 @calls.on("PATCH", "registered-models/update")
 def update(services: Services, ask: UpdateModel) -> ModelAnswer:
     """Change the description of a model."""
-    services.registry.update_model(_known_name(ask.name), ask.description)
+    services.registry.update_model(_known_name(ask.name), plain(ask.description))
     return _told(services, ask.name)
 
 

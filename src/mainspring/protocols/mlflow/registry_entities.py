@@ -141,6 +141,18 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return dict(tags)
 
 
+def plain(text: str) -> str:
+    """Give a text back; raises InvalidRequest for one with a NUL character, which not every database keeps."""
+    if "\0" in text:
+        raise InvalidRequest(f"{text[:80]!r} has a NUL character, which no text may have")
+    return text
+
+
+def plain_texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    """Read texts by key; raises InvalidRequest as `plain` does."""
+    return {plain(pair.key): plain(pair.value) for pair in pairs}
+
+
 class Search(msgspec.Struct):
     """What is searched for, in which order, and which page of it."""
 

@@ -93,6 +93,7 @@ _TIMES: dict[str, Column[Any]] = {
     **dict.fromkeys(("updated", "last_updated_time", "last_updated_timestamp"), logged_models.c.updated),
 }
 _OWNED = {"param": logged_model_params, "tag": logged_model_tags}
+_LAST_MS = 2**53
 _KEYS = 500
 _METRIC_KEYS = ["model", "key", "at", "step", "run"]
 
@@ -247,7 +248,7 @@ class _Conditions:
         key = wanted.field.key
         if key in _TIMES:
             column: ColumnElement[Any] = type_coerce(_TIMES[key], BigInteger)
-            values: list[Any] = [round(number * 1000) for number in _numbers(wanted)]
+            values: list[Any] = [_microseconds(number) for number in _numbers(wanted)]
         elif key in _TEXTS:
             column, values = _TEXTS[key], _words(wanted)
             if key == "status":
@@ -280,6 +281,12 @@ def _numbers(wanted: Comparison) -> list[float]:
         return [float(value) for value in wanted.values]
     except ValueError:
         raise InvalidRequest(f"{wanted.field} is a number: {wanted.values[0]!r} is none") from None
+
+
+def _microseconds(milliseconds: float) -> int:
+    if not abs(milliseconds) < _LAST_MS:
+        raise InvalidRequest(f"{milliseconds} is not a time in milliseconds")
+    return round(milliseconds * 1000)
 
 
 def _sorted(order: Sequence[MetricOrder]) -> list[ColumnElement[Any]]:
