@@ -162,7 +162,7 @@ def test_tags_can_be_removed(tracking: Tracking) -> None:
     run = tracking.create_run("churn", tags={"a": "1", "b": "2"}).id
     tracking.delete_tag(run, "a")
     assert tracking.get_run(run).tags == {"b": "2"}
-    with pytest.raises(NotFound, match="'a'"):
+    with pytest.raises(NotFound, match="No tag with name: a in run"):
         tracking.delete_tag(run, "a")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from mainspring.core.clock import Clock, SystemClock
-from mainspring.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, TooLarge
+from mainspring.core.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from mainspring.core.ids import new_id
 from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_name
@@ -80,12 +80,7 @@ class Tracking:
         Raises AlreadyExists when there is one of this name.
         """
         check_texts(tags or {}, "tag")
-        fresh = Experiment(fresh_id(name), check_name(name, "experiment"), self.clock.now(), tags or {})
-        with self.database.begin() as connection:
-            if not store.insert_experiment(connection, fresh):
-                raise AlreadyExists(f"experiment {name!r} exists already: log to it, or take another name", name=name)
-            emit(connection, ExperimentCreated(experiment=name))
-        return fresh
+        return self.experiments.add(check_name(name, "experiment"), tags)
 
     @operation("GET /experiments")
     def list_experiments(self, after: str = "", limit: int = 100) -> list[Experiment]:
@@ -284,7 +279,7 @@ class Tracking:
         """
         with store.writing(self.database, run) as connection:
             if not store.delete_tag(connection, run, key):
-                raise NotFound(f"No tag with name: {key} in run {run}", run=run, key=key)
+                raise NotFound(f"No tag with name: {key} in run {run!r}", run=run, key=key)
 
     @operation("GET /runs/{run}/metrics/{key:path}")
     def metric_history(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:

@@ -11,12 +11,12 @@ from mainspring.core.ids import new_id
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 from mainspring.tracking import store as records
+from mainspring.tracking.comparing.values import check
 from mainspring.tracking.events import ExperimentCreated, ExperimentDeleted, ExperimentRenamed, ExperimentRestored
 from mainspring.tracking.experiments import store
 from mainspring.tracking.limits import check_texts
 from mainspring.tracking.model import DEFAULT_EXPERIMENT, Experiment, Lifecycle
 from mainspring.tracking.paging import bounded
-from mainspring.tracking.search.comparing import check
 
 MAX_NAME_CHARS = 500
 MAX_TAG_CHARS = 20_000
@@ -47,9 +47,10 @@ class Experiments:
         default = self.default()  # It is there from the start, so nothing may be older.
         if name == default.name:
             raise _exists(name, default)
-        return self._create(name, tags, location)
+        return self.add(name, tags, location)
 
-    def _create(self, name: str, tags: Mapping[str, str] | None = None, location: str | None = None) -> Experiment:
+    def add(self, name: str, tags: Mapping[str, str] | None = None, location: str | None = None) -> Experiment:
+        """Add an experiment whose name and tags were checked. Raises AlreadyExists."""
         fresh = Experiment(fresh_id(name), name, self._clock.now(), dict(tags or {}), location=location)
         with self._database.begin() as connection:
             if not records.insert_experiment(connection, fresh):
@@ -85,7 +86,7 @@ class Experiments:
         if found:
             return found[0]
         try:
-            return self._create(DEFAULT_EXPERIMENT)
+            return self.add(DEFAULT_EXPERIMENT)
         except AlreadyExists:  # Somebody else asked at the same time.
             return self.get_by_name(DEFAULT_EXPERIMENT)
 

@@ -27,8 +27,9 @@ from sqlalchemy.exc import IntegrityError
 from mainspring.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
 from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
 from mainspring.tracking import paging
+from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
+from mainspring.tracking.comparing.values import Kind
 from mainspring.tracking.model import Experiment, Lifecycle
-from mainspring.tracking.search.comparing import Kind, beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.store import experiment_tags, experiments, experiments_of, runs
 
 COLUMNS: dict[str, tuple[ColumnElement[Any], Kind]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mainspring.core import filters
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
-from mainspring.tracking.search.comparing import Kind, check
+from mainspring.tracking.comparing.values import Kind, check
 
 ENTITIES = {
     **dict.fromkeys(("metrics", "metric"), "metric"),

@@ -26,10 +26,10 @@ from sqlalchemy import (
 from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
 from mainspring.storage.sql.matching import matches
 from mainspring.tracking import paging
+from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.inputs import store as input_store
 from mainspring.tracking.metrics.store import NAN, latest_of, series, sortable
 from mainspring.tracking.model import KEPT_HERE, Lifecycle, Run, RunDetails, RunPart
-from mainspring.tracking.search.comparing import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.search.filters import kind_of
 from mainspring.tracking.store import experiments, inputs_of, run_of, run_params, run_tags, runs, select_runs, texts_of
 
