@@ -74,7 +74,12 @@ def test_models_that_were_read_and_made_are_kept(client: MlflowClient, run: str)
 
 
 def test_old_clients_keep_their_models_in_a_tag(client: MlflowClient, run: str, tracking_url: str) -> None:
-    model = {"artifact_path": "model", "flavors": {}, "utc_time_created": "now", "run_id": run}
+    model = {
+        "artifact_path": "model",
+        "flavors": {"python_function": {"env": "x" * 5_000}},
+        "utc_time_created": "now",
+        "run_id": run,
+    }
     path = f"{tracking_url}{API}/runs/log-model"
     for name in ("a", "b"):
         body = {"run_id": run, "model_json": json.dumps(model | {"artifact_path": name})}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from mainspring.core.errors import Conflict, NotFound
+from mainspring.core.errors import Conflict, InvalidRequest, NotFound
 from mainspring.storage.sql.journal import edges_up, latest_events
 from mainspring.tracking.model import ForeignDataset, ModelLink
 from mainspring.tracking.search.filters import parse_filter
@@ -89,6 +92,16 @@ def test_a_search_sees_runs_in_use_deleted_or_both(tracking: Tracking, run: str)
         return {one.run.id for one in page.runs}
 
     assert (found("active"), found("deleted"), found("all")) == ({run}, {gone}, {run, gone})
+
+
+def test_a_list_in_a_tag_loses_nothing_to_those_who_add_at_once(tracking: Tracking, run: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda at: tracking.lifecycle.extend_tag(run, "models", {"at": at}), range(20)))
+    kept = json.loads(tracking.get_run(run).tags["models"])
+    assert sorted(one["at"] for one in kept) == list(range(20))
+    tracking.set_tags(run, {"models": "none"})
+    with pytest.raises(InvalidRequest, match="holds no list"):
+        tracking.lifecycle.extend_tag(run, "models", {})
 
 
 def test_what_is_not_there_is_said_so(tracking: Tracking) -> None:

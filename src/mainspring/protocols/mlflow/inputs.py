@@ -91,9 +91,7 @@ def log_model(services: Services, ask: LogModel) -> Empty:
     missing = [name for name in _OF_A_MODEL if name not in model]
     if missing:
         raise InvalidRequest(f"Model json is missing mandatory fields: {', '.join(missing)}")
-    known = services.tracking.get_run(ask.run_id).tags.get(MODELS_TAG)
-    listed = msgspec.json.decode(known, type=list[dict[str, Any]]) if known else []
-    services.tracking.set_tags(ask.run_id, {MODELS_TAG: msgspec.json.encode([*listed, model]).decode()})
+    services.tracking.lifecycle.extend_tag(ask.run_id, MODELS_TAG, model)
     return Empty()
 
 

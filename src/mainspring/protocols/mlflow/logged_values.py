@@ -117,14 +117,15 @@ def log(
 ) -> None:
     """Log what was checked for its size only."""
     kept = check_tags(tags)
+    name = kept.pop(RUN_NAME, "")
     points = [_metric(metric) for metric in metrics]
     try:
         services.tracking.log_batch(run, points, _check_params(params), kept)
     except Conflict as error:
         raise _as_told(error) from None
     _log_of_models(services, run, metrics)
-    if kept.get(RUN_NAME):
-        services.tracking.lifecycle.change(run, name=kept[RUN_NAME])
+    if name:
+        services.tracking.lifecycle.change(run, name=name, tags={RUN_NAME: name})
 
 
 def _log_of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> None:

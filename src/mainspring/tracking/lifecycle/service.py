@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from mainspring.core.clock import Clock
-from mainspring.core.errors import NotFound
+from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.ids import new_id
 from mainspring.core.refs import ref
 from mainspring.storage.sql.database import Database
@@ -41,6 +44,7 @@ from mainspring.tracking.search import store as search_store
 from mainspring.tracking.search.filters import Filter, Order
 
 MAX_PAGE = 50_000
+MAX_LIST_CHARS = 1_000_000
 _PARTS: tuple[RunPart, ...] = ("params", "metrics", "tags", "inputs")
 _ENDS: tuple[RunStatus, ...] = ("finished", "failed", "killed")
 
@@ -161,6 +165,21 @@ class RunLifecycle:
             input_store.insert_models(connection, run, models, made=True)
             for link in models:
                 emit(connection, RunMadeModel(run=run_ref(run), model=ref("logged_model", link.model)))
+
+    def extend_tag(self, run: str, key: str, item: Mapping[str, Any]) -> None:
+        """Add to a tag that holds a JSON list, which may grow beyond what a tag may have otherwise.
+
+        Raises NotFound, Conflict when the run is deleted, and InvalidRequest for a tag that holds something else.
+        """
+        with store.writing(self._database, run) as connection:
+            known = store.texts_of(connection, store.run_tags, [run])[run].get(key)
+            try:
+                listed = msgspec.json.decode(known, type=list[dict[str, Any]]) if known else []
+            except msgspec.MsgspecError:
+                raise InvalidRequest(f"the tag {key!r} of run {run} holds no list", run=run, key=key) from None
+            text = msgspec.json.encode([*listed, item]).decode()
+            check_texts({key: text}, "tag", MAX_LIST_CHARS)
+            store.set_tags(connection, run, {key: text})
 
     def datasets(self, experiments: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
         """List up to 1,000 datasets of elsewhere that runs of these experiments read.
