@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mainspring.client.session import connect
 from mainspring.core.errors import Forbidden
+from tests.registry.graphs import columns_folder
 
 # What MLflow's client warns of in its own use of pandas and scikit-learn is not ours to change.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -64,3 +65,19 @@ def test_a_logged_model_is_loaded_by_run_version_alias_stage_and_id_and_served(
             session.releases.deploy(name[:20], version.ref)
         session.registry.trust(name, 1, "logged by this test")
         assert session.releases.deploy(name[:20], version.ref)
+
+
+def test_a_model_that_was_registered_here_is_loaded_by_mlflow_too(
+    client: MlflowClient, tracking_url: str, tmp_path: Path
+) -> None:
+    name = f"ours-{uuid.uuid4()}"
+    with connect(tracking_url, tmp_path / "cache") as session:
+        session.import_model(name, columns_folder(tmp_path / "given"))
+        session.registry.set_alias(name, "champion", 1)
+    rows = pd.DataFrame({"x": [1.5, -2.0], "town": ["a", "b"]})
+    first = client.get_model_version_download_uri(name, "1")
+    assert first == client.get_model_version_download_uri(name, "1")
+    client.create_registered_model(f"{name}-copy")
+    client.copy_model_version(f"models:/{name}/1", f"{name}-copy")
+    for uri in (f"models:/{name}/1", f"models:/{name}@champion", f"models:/{name}-copy/1"):
+        assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2

@@ -17,7 +17,7 @@ from mainspring.protocols.mlflow.registry_entities import (
     stage_of,
     version_entity,
 )
-from mainspring.protocols.mlflow.version_sources import Source, is_placeholder, note_version, read_source
+from mainspring.protocols.mlflow.version_sources import Source, address_of, is_placeholder, note_version, read_source
 
 DEFAULT_PAGE, MAX_PAGE = 10_000, 200_000
 _NEWEST_FIRST = ["last_updated_timestamp DESC", "name ASC", "version_number DESC"]
@@ -159,12 +159,7 @@ def search(services: Services, ask: Search) -> VersionsAnswer:
 @calls.on("GET", "model-versions/get-download-uri")
 def get_download_uri(services: Services, ask: ByVersion) -> DownloadUri:
     """Say where the files of a version are read."""
-    found = services.registry.get_version(ask.name, ask.version)
-    if found.location is None:
-        raise InvalidRequest(
-            f"{found.ref} was registered here from {found.digest}: get its files with `mainspring model` or by object"
-        )
-    return DownloadUri(found.location)
+    return DownloadUri(address_of(services, services.registry.get_version(ask.name, ask.version)))
 
 
 @calls.on("POST", "model-versions/set-tag")

@@ -15,8 +15,10 @@ from mainspring.protocols.mlflow import artifacts
 from mainspring.protocols.mlflow.calls import Services
 from mainspring.protocols.mlflow.registry_entities import IS_PROMPT
 from mainspring.registry.model import ModelVersion
-from mainspring.storage.objects.tree import TreeEntry, put_entries
-from mainspring.tracking.model import Experiment
+from mainspring.storage.objects.digests import hexadecimal
+from mainspring.storage.objects.tree import TreeEntry, put_entries, tree_entries
+from mainspring.tracking.files.places import Place
+from mainspring.tracking.model import KEPT_HERE, Experiment
 
 VERSIONS_TAG = "mlflow.modelVersions"
 """The tag of a logged model with the versions that it became."""
@@ -96,6 +98,26 @@ def note_version(services: Services, logged: str, version: ModelVersion) -> None
 def location_of(experiment: Experiment, model: str) -> str:
     """Give the URI below which the files of a logged model are."""
     return f"{experiment.artifact_uri}/models/{model}/artifacts"
+
+
+def address_of(services: Services, version: ModelVersion) -> str:
+    """Give the URI at which a client finds the files of a version.
+
+    A model that was registered here by another way than MLflow's has no artifacts: then its tree is laid out as such,
+    by path and digest. Raises NotFound when its files are not held here.
+    """
+    elsewhere = version.location is not None and urlsplit(version.location).scheme != "models"
+    if version.location is not None and (elsewhere or version.digest is None):
+        return version.location
+    if version.digest is None:
+        raise NotFound(f"{version.ref} has no files", model=version.ref)
+    place = Place("model", f"tree-{hexadecimal(version.digest)}")
+    files, wanted = services.tracking.files, tree_entries(services.objects, version.digest)
+    if {file.path: file.digest for file in files.below(place)} != {entry.path: entry.digest for entry in wanted}:
+        files.remove(place)
+        for entry in wanted:
+            files.put(place, entry.path, entry.digest)
+    return f"{KEPT_HERE}registry/models/{place.id}/artifacts"
 
 
 def _of_version(services: Services, source: str, path: str, run_id: str | None, model_id: str | None) -> Source:
