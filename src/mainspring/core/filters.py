@@ -21,7 +21,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 
-Operator = Literal["=", "!=", "<", "<=", ">", ">=", "like", "ilike", "in", "null"]
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "like", "ilike", "rlike", "in", "null"]
 Value = str | float
 
 ATTRIBUTE = "attribute"
@@ -94,15 +94,15 @@ class _Token(msgspec.Struct, frozen=True):
     at: int
 
 
-def parse_filter(text: str, entities: Mapping[str, str]) -> Filter:
-    """Read a filter; an empty one is true of everything.
+def parse_filter(text: str, entities: Mapping[str, str], *, rlike: bool = False) -> Filter:
+    """Read a filter; an empty one is true of everything. *rlike*: RLIKE 'regular expression' may be used as LIKE is.
 
     *entities* gives the name of an entity by each word that may stand for it: ``{"tags": "tag", "tag": "tag"}``.
     Raises InvalidRequest that says where it went wrong.
     """
     if len(text) > _MAX_CHARS:
         raise InvalidRequest(f"the filter has {len(text)} characters, more than the {_MAX_CHARS} allowed")
-    reader = _Reader(text, entities)
+    reader = _Reader(text, entities, rlike=rlike)
     if reader.at_end():
         return AllOf()
     found = reader.expression(0)
@@ -135,10 +135,10 @@ def comparisons(where: Filter) -> Iterator[Comparison]:
 
 
 class _Reader:
-    def __init__(self, text: str, entities: Mapping[str, str]) -> None:
+    def __init__(self, text: str, entities: Mapping[str, str], *, rlike: bool = False) -> None:
         if "\0" in text:
             raise InvalidRequest("the filter holds a NUL character, which no key or value can have")
-        self.text, self.entities = text, entities
+        self.text, self.entities, self.rlike = text, entities, rlike
         self.tokens = list(_tokens(text))
         self.next = 0
 
@@ -215,6 +215,8 @@ class _Reader:
             return Comparison(field, "like", [self.value()])
         if self.take_word("ilike"):
             return Comparison(field, "ilike", [self.value()])
+        if self.rlike and self.take_word("rlike"):
+            return Comparison(field, "rlike", [self.value()])
         if self.take_word("between"):
             low = self.value()
             if not self.take_word("and"):
@@ -250,7 +252,8 @@ class _Reader:
         if head.lower() not in self.entities:
             known = ", ".join(dict.fromkeys(self.entities))
             raise InvalidRequest(f"Invalid entity type {head!r} in {self.text!r}: expected one of {known}")
-        key = key or self.take("quoted", f"the name of a {head}")[1:-1]
+        if word.endswith("."):
+            key += self.take("quoted", f"the name of a {head}")[1:-1]
         return Field(self.entities[head.lower()], key)
 
 

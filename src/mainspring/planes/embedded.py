@@ -31,6 +31,7 @@ from mainspring.storage.locations import url_of
 from mainspring.storage.objects.store import open_objects
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
+from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
 from mainspring.training.service import Training
 from mainspring.triggers.service import Triggers
@@ -57,6 +58,7 @@ class Platform(Session):
         self.tables = open_tables(settings.tables_url or url_of("file", self.home / "tables"))
         self.kv: KeyValueStore = open_kv(settings.kv_url or url_of("lmdb", self.home / "kv"))
         objects = open_objects(settings.objects_url or url_of("file", self.home / "objects"))
+        self.traces = Traces(self.database)
         self.folders = ModelFolders(objects, self.home / "models")
         super().__init__(self._services(objects), objects, self._close_stores, spool=self.home / "run-spool")
         self.catalogue, self.logged_models = Catalogue(self.registry), LoggedModels(self.database)

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, TooLarge
 from mainspring.protocols.mlflow import (
     artifacts,
+    assessments,
     experiments,
     inputs,
     logged_models,
@@ -21,10 +22,12 @@ from mainspring.protocols.mlflow import (
     registered_models,
     runs,
     server_info,
+    traces,
 )
 from mainspring.protocols.mlflow.answering import Observer, answered, json_response
 from mainspring.protocols.mlflow.artifacts import PROXY, page_routes, proxy_routes
 from mainspring.protocols.mlflow.calls import Call, CallTable, Services
+from mainspring.protocols.mlflow.otlp import otlp_routes
 from mainspring.protocols.mlflow.reading import read_body, read_query
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
@@ -40,6 +43,8 @@ def all_calls() -> Iterable[Call]:
     nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info)
     for noun in (*nouns, registered_models, model_versions, logged_models):
         yield from noun.calls.calls
+    for of_traces in (traces.calls, traces.older, assessments.calls):
+        yield from of_traces.calls
 
 
 def mlflow_routes(
@@ -51,6 +56,7 @@ def mlflow_routes(
     # Routes are tried one after the other, so what is called most stands first.
     return [
         Mount(f"/api{PROXY}", routes=proxied),
+        *otlp_routes(services, threads, max_body_bytes=max_body_bytes, observer=observer),
         Route("/api/{rest:path}", endpoint.answer, methods=_METHODS),
         Mount(f"/ajax-api{PROXY}", routes=proxied),
         *paged,

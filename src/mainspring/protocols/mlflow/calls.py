@@ -12,6 +12,7 @@ from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
 from mainspring.storage.objects.store import ObjectStore
+from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
 
 Ask = TypeVar("Ask", bound=msgspec.Struct)
@@ -24,6 +25,7 @@ class Services(Protocol):
     registry: Registry
     catalogue: Catalogue
     logged_models: LoggedModels
+    traces: Traces
     objects: ObjectStore
 
 

@@ -1,0 +1,1 @@
+"""Search: the language of filters over traces, and its translation to SQL."""
