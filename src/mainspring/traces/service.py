@@ -59,24 +59,23 @@ class Traces:
                 check_id(span.id, "span")
                 check_span(span)
         rows = [row for part in came for row in store.span_rows(part)]
-        begun = [_begun(experiment, part) for part in came if part.spans]
+        came = [part for part in came if part.spans]
+        begun = [_begun(experiment, part) for part in came]
         tags = {part.trace: cut(part.tags) for part in came}
         known = {part.trace: cut(part.metadata) for part in came}
         links = [(part.trace, part.run) for part in came if part.run is not None]
         with self.database.begin() as connection:
-            store.insert_traces(connection, begun)
-            standing = store.lock_traces(connection, [trace.id for trace in begun])
-            store.write_spans(connection, rows)
-            for part in sorted(came, key=lambda one: one.trace):
-                if part.trace in standing:
-                    store.update_trace(connection, part.trace, _grown(standing[part.trace], part))
-                    store.set_texts(connection, store.trace_tags, part.trace, tags[part.trace])
-                    store.set_texts(connection, store.trace_metadata, part.trace, known[part.trace], keep=True)
+            standing = store.begin_traces(connection, begun)
+            store.write(connection, store.spans, rows)
+            for part in came:
+                store.update_trace(connection, part.trace, _grown(standing[part.trace], part))
+            store.set_texts(connection, store.trace_tags, tags)
+            store.set_texts(connection, store.trace_metadata, known, keep=True)
             if totals is not None:
-                counted = [part.trace for part in came if part.counts and part.trace in standing]
+                counted = [part.trace for part in came if part.counts]
                 for trace, spans in store.spans_of(connection, counted).items():
                     sums, said = totals(spans), standing[trace].complete
-                    store.set_texts(connection, store.trace_metadata, trace, sums, keep=said)
+                    store.set_texts(connection, store.trace_metadata, {trace: sums}, keep=said)
             store.insert_links(connection, "run", links)
 
     def put_trace(self, trace: Trace, *, run: str | None = None) -> Trace:
@@ -97,14 +96,13 @@ class Traces:
             has_spans=False,
         )
         with self.database.begin() as connection:
-            store.insert_traces(connection, [stated])
-            before = store.require_locked(connection, trace.id)
+            before = store.begin_traces(connection, [stated])[trace.id]
             changed = store.trace_columns(stated) | {"has_spans": before.has_spans}
             for name in ("request", "response"):
                 changed[name] = changed[name] if changed[name] is not None else getattr(before, name)
             store.update_trace(connection, trace.id, changed)
-            store.set_texts(connection, store.trace_tags, trace.id, tags)
-            store.set_texts(connection, store.trace_metadata, trace.id, known)
+            store.set_texts(connection, store.trace_tags, {trace.id: tags})
+            store.set_texts(connection, store.trace_metadata, {trace.id: known})
             store.write_assessments(connection, named)
             if run is not None:
                 store.insert_links(connection, "run", [(trace.id, run)])
@@ -163,7 +161,7 @@ class Traces:
         texts = cut({key: value})
         with self.database.begin() as connection:
             store.require_locked(connection, trace)
-            store.set_texts(connection, store.trace_tags, trace, texts)
+            store.set_texts(connection, store.trace_tags, {trace: texts})
 
     def delete_tag(self, trace: str, key: str) -> None:
         """Remove a tag.
@@ -222,7 +220,7 @@ class Traces:
             store.require_locked(connection, one.trace)
             if one.overrides and not store.set_validity(connection, one.trace, one.overrides, False):
                 raise _no_assessment(one.trace, one.overrides)
-            store.insert_assessment(connection, one)
+            store.write_assessments(connection, [one], replace=False)
         return one
 
     def get_assessment(self, trace: str, id: str) -> Assessment:
@@ -309,8 +307,8 @@ def _named(one: Assessment, again: int = 0) -> Assessment:
 
 
 def _begun(experiment: str, came: TraceSpans) -> Trace:
-    start, _ = _bounds(came.spans)
-    return Trace(came.trace, experiment, start, state="in_progress")
+    fresh = Trace(came.trace, experiment, _bounds(came.spans)[0], state="in_progress")
+    return msgspec.structs.replace(fresh, **_grown(fresh, came))
 
 
 def _bounds(spans: Sequence[Span]) -> tuple[int, int | None]:
@@ -319,10 +317,8 @@ def _bounds(spans: Sequence[Span]) -> tuple[int, int | None]:
 
 
 def _grown(trace: Trace, came: TraceSpans) -> dict[str, Any]:
-    """Give what becomes of a trace by spans that came."""
-    changed: dict[str, Any] = {}
-    if not trace.has_spans:
-        changed["has_spans"] = True
+    """Give what changes of a trace by spans that came."""
+    changed: dict[str, Any] = {} if trace.has_spans else {"has_spans": True}
     if trace.state in _UNDECIDED and (state := _state(came.spans)) is not None:
         changed["state"] = state
     for name in ("request", "response"):
@@ -336,10 +332,8 @@ def _grown(trace: Trace, came: TraceSpans) -> dict[str, Any]:
     if trace.duration_ms is not None:
         ends.append(trace.started_ms + trace.duration_ms)
     started = min(start, trace.started_ms)
-    changed["started_ms"] = started
-    if ends:
-        changed["duration_ms"] = max(ends) - started
-    return changed
+    changed |= {"started_ms": started} | ({"duration_ms": max(ends) - started} if ends else {})
+    return {name: value for name, value in changed.items() if getattr(trace, name) != value}
 
 
 def _state(spans: Sequence[Span]) -> TraceState | None:

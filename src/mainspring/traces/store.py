@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -25,12 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.core.errors import NotFound
-from mainspring.storage.sql.schema import Packed, metadata, upsert
+from mainspring.storage.sql.schema import Packed, metadata
 from mainspring.traces import content
 from mainspring.traces.model import Assessment, LinkKind, Span, Trace, TraceSpans
 
 _ROWS = 500
-"""Rows of one statement: SQLite takes 32,766 values in one."""
+"""Ids in one statement: SQLite takes 32,766 values in one."""
 _OPEN = ("in_progress", "unspecified")
 
 traces = Table(
@@ -132,11 +133,38 @@ def trace_columns(trace: Trace) -> dict[str, Any]:
     return {column.name: getattr(trace, column.name) for column in traces.c}
 
 
-def insert_traces(connection: Connection, found: Sequence[Trace]) -> None:
-    """Insert the rows of those traces that are not there yet, in the order of their ids so that writers never cross."""
-    rows = sorted((trace_columns(trace) for trace in found), key=lambda row: str(row["id"]))
-    for part in parts(rows):
-        upsert(connection, traces, part, keys=["id"], update=[])
+@lru_cache(maxsize=32)
+def _insertion(table: Table, dialect: str, replace: bool) -> Any:
+    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    keys = [column.name for column in table.primary_key]
+    if not replace:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    new = statement.excluded
+    settings = {column.name: new[column.name] for column in table.c if not column.primary_key}
+    if table is not spans:
+        return statement.on_conflict_do_update(index_elements=keys, set_=settings)
+    later = or_(new.ended_ns.is_not(None), spans.c.ended_ns.is_(None))
+    return statement.on_conflict_do_update(index_elements=keys, set_=settings, where=later)
+
+
+def write(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = True) -> None:
+    """Write rows, each once by its key: one that stands is replaced or left as it is.
+
+    A span that has ended is not replaced by what it was before it ended. The statement is the same for any number of
+    rows, so that it is compiled once.
+    """
+    if rows:
+        connection.execute(_insertion(table, connection.dialect.name, replace), list(rows))
+
+
+def begin_traces(connection: Connection, begun: Sequence[Trace]) -> dict[str, Trace]:
+    """Insert the rows of those traces that are not there yet, and lock all of them; gives the rows that stand."""
+    standing: dict[str, Trace] = {}
+    # One that was there may be deleted before it is locked.
+    while missing := sorted((one for one in begun if one.id not in standing), key=lambda one: one.id):
+        write(connection, traces, [trace_columns(one) for one in missing], replace=False)
+        standing |= lock_traces(connection, [one.id for one in missing])
+    return standing
 
 
 def lock_traces(connection: Connection, ids: Sequence[str]) -> dict[str, Trace]:
@@ -167,12 +195,15 @@ def update_trace(connection: Connection, trace: str, changed: Mapping[str, Any])
 
 
 def set_texts(
-    connection: Connection, table: Table, trace: str, texts: Mapping[str, str], *, keep: bool = False
+    connection: Connection, table: Table, texts: Mapping[str, Mapping[str, str]], *, keep: bool = False
 ) -> None:
-    """Set tags or metadata of a trace; *keep*: only those whose key is not there."""
-    rows = [{"trace": trace, "key": key, "value": value} for key, value in texts.items()]
-    for part in parts(rows):
-        upsert(connection, table, part, keys=["trace", "key"], update=[] if keep else None)
+    """Set tags or metadata by trace; *keep*: only those whose key is not there."""
+    rows = [
+        {"trace": trace, "key": key, "value": value}
+        for trace, mine in sorted(texts.items())
+        for key, value in sorted(mine.items())
+    ]
+    write(connection, table, rows, replace=not keep)
 
 
 def delete_tag(connection: Connection, trace: str, key: str) -> bool:
@@ -183,9 +214,8 @@ def delete_tag(connection: Connection, trace: str, key: str) -> bool:
 
 def insert_links(connection: Connection, kind: LinkKind, pairs: Sequence[tuple[str, str]]) -> None:
     """Link traces with what they belong to; a link that is there stays."""
-    rows = [{"trace": trace, "kind": kind, "target": target} for trace, target in dict.fromkeys(pairs)]
-    for part in parts(rows):
-        upsert(connection, trace_links, part, keys=["trace", "kind", "target"], update=[])
+    rows = [{"trace": trace, "kind": kind, "target": target} for trace, target in sorted(pairs)]
+    write(connection, trace_links, rows, replace=False)
 
 
 def existing(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -214,21 +244,6 @@ def span_rows(came: TraceSpans) -> list[dict[str, Any]]:
             "content": content.encode(span),
         }
     return list(rows.values())
-
-
-def write_spans(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write spans: each once by trace and id, and one that has ended is not undone by what it was before it ended."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    for part in parts(rows):
-        statement = insert(spans).values(list(part))
-        new = statement.excluded
-        names = [column.name for column in spans.c if not column.primary_key]
-        statement = statement.on_conflict_do_update(
-            index_elements=["trace", "id"],
-            set_={name: new[name] for name in names},
-            where=or_(new.ended_ns.is_not(None), spans.c.ended_ns.is_(None)),
-        )
-        connection.execute(statement)
 
 
 def spans_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Span]]:
@@ -302,15 +317,9 @@ def _texts(connection: Connection, table: Table, ids: Sequence[str]) -> dict[str
 # Assessments
 
 
-def write_assessments(connection: Connection, judged: Sequence[Assessment]) -> None:
-    """Write assessments: each once by its id, the last as it is."""
-    for part in parts([_assessment_row(one) for one in judged]):
-        upsert(connection, assessments, part, keys=["id"])
-
-
-def insert_assessment(connection: Connection, one: Assessment) -> None:
-    """Insert an assessment; one with the same id stays as it is."""
-    upsert(connection, assessments, _assessment_row(one), keys=["id"], update=[])
+def write_assessments(connection: Connection, judged: Sequence[Assessment], *, replace: bool = True) -> None:
+    """Write assessments: each once by its id."""
+    write(connection, assessments, [_assessment_row(one) for one in judged], replace=replace)
 
 
 def find_assessment(connection: Connection, trace: str, id: str) -> Assessment | None:
