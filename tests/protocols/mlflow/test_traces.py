@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import SpanEvent, SpanStatusCode, SpanType, Trace, TraceState
 from mlflow.entities.model_registry import PromptVersion
+from mlflow.entities.trace_status import TraceStatus
 from mlflow.exceptions import MlflowException
 
 # The client swallows what goes wrong while it traces, and a warning of its own would go wrong here.
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def experiment(tracking_url: str, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> Iterator[str]:
+def experiment(tracking_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """The id of an experiment that only this test traces into."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
     mlflow.set_tracking_uri(tracking_url)
     mlflow.tracing.reset()
@@ -292,3 +294,34 @@ def test_tags_that_say_how_a_trace_is_stored_are_not_set(tracking_url: str, form
     body = {"key": "mlflow.trace.spansLocation", "value": "x"}
     for answer in (httpx2.patch(path, json=body), httpx2.request("DELETE", path, json=body)):
         assert answer.status_code == 400 and "immutable" in answer.json()["message"]
+
+
+def test_the_second_form_starts_ends_reads_and_finds_a_trace(client: MlflowClient, experiment: str) -> None:
+    store = client._tracing_client.store
+    begun = store.deprecated_start_trace_v2(experiment, 1000, {"m": "1"}, {"mlflow.traceName": "old", "t": "1"})
+    assert (begun.status.value, begun.execution_time_ms, begun.tags["t"]) == ("IN_PROGRESS", 0, "1")
+    ended = store.deprecated_end_trace_v2(begun.request_id, 1500, TraceStatus.OK, {"n": "2"}, {"t": "2", "u": "3"})
+    assert (ended.timestamp_ms, ended.execution_time_ms, ended.status.value) == (1000, 500, "OK")
+    info = store.get_trace_info(begun.request_id)
+    assert {"m": "1", "n": "2"}.items() <= info.trace_metadata.items()
+    assert {"t": "2", "u": "3", "mlflow.traceName": "old"}.items() <= info.tags.items()
+    assert "mlflow.trace.spansLocation" not in info.tags
+
+
+def test_the_second_form_searches_as_the_third_does(experiment: str, tracking_url: str) -> None:
+    answer("first")
+    answer("second")
+    asked = {
+        "experiment_ids": [experiment],
+        "filter": "name = 'answering'",
+        "max_results": 1,
+        "order_by": ["timestamp"],
+    }
+    first = httpx2.get(f"{tracking_url}/api/2.0/mlflow/traces", params=asked).json()
+    rest = httpx2.get(
+        f"{tracking_url}/api/2.0/mlflow/traces", params=asked | {"page_token": first["next_page_token"]}
+    ).json()
+    seen = [one["request_id"] for page in (first, rest) for one in page["traces"]]
+    assert seen == ids(experiment)[::-1] and "next_page_token" not in rest
+    told = httpx2.get(f"{tracking_url}/api/2.0/mlflow/traces/{seen[0]}/info").json()["trace_info"]
+    assert told == first["traces"][0] and told["status"] == "OK"

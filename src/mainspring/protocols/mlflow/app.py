@@ -19,6 +19,7 @@ from mainspring.protocols.mlflow import (
     logged_values,
     metrics,
     model_versions,
+    older_traces,
     registered_models,
     runs,
     server_info,
@@ -43,7 +44,7 @@ def all_calls() -> Iterable[Call]:
     nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info)
     for noun in (*nouns, registered_models, model_versions, logged_models):
         yield from noun.calls.calls
-    for of_traces in (traces.calls, traces.older, assessments.calls):
+    for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
 
 
