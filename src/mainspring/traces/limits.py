@@ -30,8 +30,17 @@ def check_key(key: str) -> str:
 
 
 def storable(text: T) -> T:
-    """Replace the NUL characters of a text, which PostgreSQL cannot store."""
-    return text if text is None or "\0" not in text else text.replace("\0", "\ufffd")
+    """Replace what of a text cannot be stored: NUL on PostgreSQL, and halves of characters that JSON may hold."""
+    if text is None or text.isascii():
+        return text if text is None else text.replace("\0", "\ufffd")
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def check_ms(*times: int | None) -> None:
+    """Raise InvalidRequest for milliseconds that do not fit in 64 bits."""
+    for time in times:
+        if time is not None and not -(2**63) <= time < 2**63:
+            raise InvalidRequest(f"{time} milliseconds do not fit in 64 bits")
 
 
 def cut(texts: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 from mainspring.traces import store
 from mainspring.traces.events import TracesDeleted
-from mainspring.traces.limits import check_id, check_key, check_span, cut, preview, storable
+from mainspring.traces.limits import check_id, check_key, check_ms, check_span, cut, preview, storable
 from mainspring.traces.model import (
     MAX_BATCH,
     MAX_LINKS,
@@ -84,6 +84,7 @@ class Traces:
         Tags and metadata are added to those that spans brought, its assessments to those that there are.
         """
         check_id(trace.id)
+        check_ms(trace.started_ms, trace.duration_ms)
         tags, known = cut(trace.tags), cut(trace.metadata)
         owned = [msgspec.structs.replace(one, trace=trace.id) for one in trace.assessments]
         named = [_named(one, again) for again, one in enumerate(owned)]
@@ -143,6 +144,8 @@ class Traces:
 
         Raises InvalidRequest for a filter, order or page that cannot be read.
         """
+        for experiment in experiments:
+            check_id(experiment, "experiment")
         condition = parse_filter(where)
         order = [parse_order(text) for text in order_by]
         with self.database.read() as connection:
@@ -179,6 +182,7 @@ class Traces:
         if len(traces) > MAX_LINKS:
             raise InvalidRequest(f"Cannot link more than {MAX_LINKS} traces at once, got {len(traces)}: send several")
         check_id(target, kind)
+        _check_batch(traces)
         with self.database.begin() as connection:
             there = store.lock_traces(connection, traces)
             store.insert_links(connection, kind, [(trace, target) for trace in traces if trace in there])
@@ -199,6 +203,8 @@ class Traces:
         if most is not None and (traces or most <= 0):
             raise InvalidRequest(f"The most to delete goes with a time and is at least 1, got {most}")
         _check_batch(traces)
+        check_ms(until_ms)
+        check_id(experiment, "experiment")
         with self.database.begin() as connection:
             gone = store.delete_traces(connection, experiment, ids=traces, until_ms=until_ms, most=most)
             if gone:
@@ -228,6 +234,8 @@ class Traces:
 
         Raises NotFound.
         """
+        check_id(trace)
+        check_id(id, "assessment")
         with self.database.read() as connection:
             found = store.find_assessment(connection, trace, id)
             if found is None:
@@ -243,6 +251,7 @@ class Traces:
 
         Raises NotFound, and InvalidRequest for changes of another kind of assessment.
         """
+        check_id(id, "assessment")
         with self.database.begin() as connection:
             store.require_locked(connection, trace)
             before = store.find_assessment(connection, trace, id)
@@ -262,6 +271,7 @@ class Traces:
 
         Raises NotFound for an unknown trace.
         """
+        check_id(id, "assessment")
         with self.database.begin() as connection:
             store.require_locked(connection, trace)
             found = store.find_assessment(connection, trace, id)
@@ -278,6 +288,8 @@ class Traces:
 def _check_batch(traces: Sequence[str]) -> None:
     if len(traces) > MAX_BATCH:
         raise InvalidRequest(f"{len(traces)} traces are more than the {MAX_BATCH} of one call: ask several times")
+    for trace in traces:
+        check_id(trace)
 
 
 def _no_assessment(trace: str, id: str) -> NotFound:
@@ -285,6 +297,11 @@ def _no_assessment(trace: str, id: str) -> NotFound:
 
 
 def _clean(one: Assessment) -> Assessment:
+    try:
+        msgspec.json.encode((one.value, one.error, one.metadata))
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequest(f"the value or metadata of the assessment {one.name!r} cannot be kept: {error}") from None
+    check_ms(one.created_ms, one.updated_ms)
     return msgspec.structs.replace(
         one,
         name=storable(one.name),
@@ -301,9 +318,10 @@ def _named(one: Assessment, again: int = 0) -> Assessment:
     if one.id:
         check_id(one.id, "assessment")
         return _clean(one)
+    clean = _clean(one)
     # What is sent twice, as a client does when it saw no answer, gets the same id and stays one.
-    said = sha256(msgspec.json.encode((one, again))).hexdigest()[:32]
-    return _clean(msgspec.structs.replace(one, id=f"a-{said}"))
+    said = sha256(msgspec.json.encode((clean, again))).hexdigest()[:32]
+    return msgspec.structs.replace(clean, id=f"a-{said}")
 
 
 def _begun(experiment: str, came: TraceSpans) -> Trace:

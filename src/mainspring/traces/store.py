@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mainspring.core.errors import NotFound
 from mainspring.storage.sql.schema import Packed, metadata
 from mainspring.traces import content
+from mainspring.traces.limits import check_id
 from mainspring.traces.model import Assessment, LinkKind, Span, Trace, TraceSpans
 
 _ROWS = 500
@@ -178,6 +179,7 @@ def lock_traces(connection: Connection, ids: Sequence[str]) -> dict[str, Trace]:
 
 def require_locked(connection: Connection, trace: str) -> Trace:
     """Lock the row of one trace; raises NotFound."""
+    check_id(trace)
     for found in lock_traces(connection, [trace]).values():
         return found
     raise unknown(trace)

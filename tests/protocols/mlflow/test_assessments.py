@@ -121,3 +121,33 @@ def test_a_judgement_of_no_trace_is_refused(tracking_url: str) -> None:
     body = {"assessment": {"assessment_name": "x", "feedback": {"value": 1}}}
     answer = httpx2.post(path(tracking_url, "tr-none"), json=body)
     assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "tr-%00", None),
+        ("GET", "tr-%00/assessments/a-1", None),
+        ("GET", "tr-1/assessments/a-%00", None),
+        ("DELETE", "tr-%00/assessments/a-1", "{}"),
+        ("PATCH", "tr-%00/tags", '{"key": "a", "value": "b"}'),
+        ("PATCH", "TRACE/tags", '{"key": "\\ud800", "value": "b"}'),
+        ("POST", "TRACE/assessments", '{"assessment": {"assessment_name": "x", "feedback": {"value": "\\ud800"}}}'),
+        ("POST", "TRACE/assessments", '{"assessment": {"assessment_name": "x", "feedback": {"value": DEEP}}}'),
+        ("POST", "delete-traces", '{"experiment_id": "0", "max_timestamp_millis": 99999999999999999999}'),
+    ],
+)
+def test_what_no_database_keeps_is_refused(
+    tracking_url: str, trace: str, method: str, path: str, body: str | None
+) -> None:
+    sent = None if body is None else body.replace("DEEP", "[" * 300 + "]" * 300)
+    url = f"{tracking_url}/api/3.0/mlflow/traces/{path.replace('TRACE', trace)}"
+    answer = httpx2.request(method, url, content=sent)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_half_characters_and_nul_are_replaced_where_a_text_may_be_anything(tracking_url: str, trace: str) -> None:
+    tags = f"{tracking_url}/api/3.0/mlflow/traces/{trace}/tags"
+    httpx2.patch(tags, content=b'{"key": "a", "value": "x\\ud800y\\u0000"}').raise_for_status()
+    info = mlflow.MlflowClient()._tracing_client.get_trace_info(trace)
+    assert info.tags["a"] == "x?y\ufffd"

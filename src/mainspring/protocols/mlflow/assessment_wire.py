@@ -13,6 +13,7 @@ from mainspring.traces.model import Assessment, AssessmentKind
 
 _SOURCES = ("HUMAN", "LLM_JUDGE", "CODE", "SOURCE_TYPE_UNSPECIFIED")
 _JSON = "JSON_FORMAT"
+_MAX_DEPTH = 100
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -114,7 +115,7 @@ def value_read(wire: AssessmentWire) -> tuple[AssessmentKind, Any, dict[str, str
         return "expectation", _expected(wire.expectation), None
     feedback = wire.feedback
     assert isinstance(feedback, FeedbackValue)
-    value = None if feedback.value is UNSET else whole(feedback.value)
+    value = None if feedback.value is UNSET else _whole(feedback.value)
     return "feedback", value, _error_read(feedback.error) if feedback.error else None
 
 
@@ -142,14 +143,16 @@ def assessment_told(one: Assessment) -> AssessmentWire:
     )
 
 
-def whole(value: Any) -> Any:
-    """Give a value with its whole numbers as such: on the wire every number is a double, ``1.0`` where 1 was meant."""
+def _whole(value: Any, depth: int = 0) -> Any:
+    # On the wire every number is a double, 1.0 where 1 was meant.
+    if depth > _MAX_DEPTH:
+        raise InvalidRequest(f"the value of the assessment nests more than {_MAX_DEPTH} deep")
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
-        return [whole(item) for item in value]
+        return [_whole(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: whole(item) for key, item in value.items()}
+        return {key: _whole(item, depth + 1) for key, item in value.items()}
     return value
 
 
@@ -157,7 +160,7 @@ def _expected(wire: ExpectationValue) -> Any:
     if not isinstance(wire.serialized_value, Serialized):
         if wire.value is UNSET or wire.value is None:
             raise InvalidRequest("The `value` field of an expectation must be specified.")
-        return whole(wire.value)
+        return _whole(wire.value)
     if wire.serialized_value.serialization_format != _JSON:
         raise InvalidRequest(f"Unknown serialization format: {wire.serialized_value.serialization_format}")
     try:

@@ -130,7 +130,7 @@ def _read_page(page: str, size: int) -> list[int | str]:
         values = msgspec.json.decode(base64.urlsafe_b64decode(page), type=list[int | str])
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         values = []
-    if len(values) != size:
+    if len(values) != size or any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in values):
         raise InvalidRequest("Invalid page token: hand back the one that came with the last page, with the same order")
     return values
 
