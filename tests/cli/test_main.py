@@ -127,7 +127,7 @@ def test_commands_that_messages_advise_exist() -> None:
         (["up", "--workers", "0"], 2, "data_workers"),
         (["down", "--timeout", "soon"], 2, "not a valid float"),
         (["loop", "run"], 2, "Missing option '--data'"),
-        (["--home", "x", "status"], 2, "after the command"),
+        (["--url", "http://127.0.0.1:9", "config"], 2, "'config' does not take --url"),
         (["config", "--home"], 2, "requires an argument"),
     ],
 )
