@@ -38,7 +38,7 @@ def test_every_row_is_answered_once(drifting: LoopReport) -> None:
     """Slow: see above."""
     assert drifting.rows == {"earlier": 1_200, "later": 1_800}
     assert (drifting.requests.sent, drifting.requests.failed, drifting.requests.rows) == (1_800, 0, 1_800)
-    assert [one.rows[0] for one in drifting.windows] == [45 * number for number in range(40)]
+    assert [one.rows[0] for one in drifting.windows] == [50 * number for number in range(36)]
 
 
 @pytest.mark.slow
