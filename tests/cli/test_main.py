@@ -127,7 +127,7 @@ def test_commands_that_messages_advise_exist() -> None:
         (["up", "--workers", "0"], 2, "data_workers"),
         (["down", "--timeout", "soon"], 2, "not a valid float"),
         (["loop", "run"], 2, "Missing option '--data'"),
-        (["--home", "x", "status"], 2, "after the command"),
+        (["--url", "http://127.0.0.1:9", "config"], 2, "'config' does not take --url"),
         (["config", "--home"], 2, "requires an argument"),
     ],
 )
@@ -254,3 +254,11 @@ def _opened_by_a_reader(fifo: Path) -> int:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_options_before_the_command_hold_as_those_behind_it_which_win(cli: Cli, tmp_path: Path) -> None:
+    mine = str(tmp_path / "mine")
+    assert cli("--home", mine, "--json", "status").json["home"] == mine
+    assert cli("--home", str(tmp_path / "other"), "status", "--home", mine, "--json").json["home"] == mine
+    assert cli("--home", mine, "--json", "dataset", "list").json == []
+    assert Path(mine).is_dir()

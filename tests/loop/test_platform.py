@@ -55,7 +55,7 @@ def killed_one(victim: str) -> bool:
 @pytest.mark.slow
 def test_a_turn_goes_on_when_a_plane_or_the_supervisor_is_killed(tmp_path: Path) -> None:
     """Slow: the platform is started, and each of its processes again."""
-    table = split(tables.independent(800, seed=2), "class", time=None)
+    table = split(tables.independent(1_500, seed=2), "class", time=None)
     killing = Killing(tmp_path)
     report = turn(Settings(home=tmp_path), table, Request(name="hunted"), killing)
     assert killing.killed == list(VICTIMS.values())

@@ -85,7 +85,7 @@ class Interrupting(Silent):
 @pytest.mark.slow
 def test_a_turn_that_was_broken_off_goes_on_after_its_last_whole_window(tmp_path: Path) -> None:
     """Slow: it starts a platform twice."""
-    table = split(tables.independent(700, seed=1), "class", time=None)
+    table = split(tables.independent(1_000, seed=1), "class", time=None)
     with pytest.raises(KeyboardInterrupt):
         turn(Settings(home=tmp_path), table, Request(name="twice"), Interrupting())
     report = turn(Settings(home=tmp_path), table, Request(name="twice"), Silent())

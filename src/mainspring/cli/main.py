@@ -72,8 +72,8 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mainspring")
-@click.option("--home", default=None, metavar="DIR", help="Folder to look at (default .mainspring).")
-@click.option("--url", default=None, metavar="URL", help="Control plane to look at.")
+@click.option("--home", default=None, metavar="DIR", help="Folder of the platform (default .mainspring).")
+@click.option("--url", default=None, metavar="URL", help="Control plane to talk to.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on one line.")
 @click.pass_context
 def cli(ctx: click.Context, home: str | None, url: str | None, as_json: bool) -> None:
@@ -84,13 +84,33 @@ def cli(ctx: click.Context, home: str | None, url: str | None, as_json: bool) ->
     """
     ctx.ensure_object(dict)["as_json"] = as_json
     if ctx.invoked_subcommand is not None:
-        if home is not None or url is not None or as_json:
-            raise click.UsageError(f"the options come after the command {ctx.invoked_subcommand!r}")
+        given = {"home": home, "url": url, "as_json": as_json or None}
+        _pass_on(ctx, ctx.invoked_subcommand, {name: value for name, value in given.items() if value is not None})
         return
     from mainspring.cli.overview import overview
     from mainspring.core.settings import load_settings
 
     overview(load_settings({"home": home, "url": url}).settings, as_json=as_json)
+
+
+def _pass_on(ctx: click.Context, command: str, given: dict[str, str | bool]) -> None:
+    """Let options that stand before the command hold as those behind it do, which win."""
+    if not given:
+        return
+    found = cli.get_command(ctx, command)
+    assert found is not None
+    if not isinstance(found, click.Group) and (odd := given.keys() - {option.name for option in found.params}):
+        raise click.UsageError(
+            f"{command!r} does not take --{' or --'.join(sorted(name.removeprefix('as_') for name in odd))}"
+        )
+    ctx.default_map = {command: _defaults(ctx, found, given)}
+
+
+def _defaults(ctx: click.Context, command: click.Command, given: dict[str, str | bool]) -> dict[str, Any]:
+    if isinstance(command, click.Group):
+        inner = {verb: command.get_command(ctx, verb) for verb in command.list_commands(ctx)}
+        return {verb: _defaults(ctx, found, given) for verb, found in inner.items() if found is not None}
+    return dict(given)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mainspring.loop.model import Alarm, Decision, Retraining, WindowQuality
 from mainspring.loop.table import Split
 from mainspring.loop.traffic import Served
 from mainspring.loop.wire import Reply
+from mainspring.storage.durable import replace_file
 
 _STATE = "progress.json"
 
@@ -61,8 +61,8 @@ class Journal:
     def write(self, progress: Progress, part: Part) -> None:
         """Keep the traffic of the last window, then say that the window is done."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._folder / f"window-{len(progress.windows) - 1:04d}.msgpack", msgspec.msgpack.encode(part))
-        _write(self._folder / _STATE, msgspec.json.encode(progress))
+        replace_file(self._folder / f"window-{len(progress.windows) - 1:04d}.msgpack", msgspec.msgpack.encode(part))
+        replace_file(self._folder / _STATE, msgspec.json.encode(progress))
 
     def parts(self, progress: Progress) -> list[Part]:
         """Give the traffic of the windows that are done."""
@@ -88,12 +88,3 @@ def unfinished(home: Path, wanted: str) -> Progress | None:
         if found.fingerprint == wanted:
             return found
     return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

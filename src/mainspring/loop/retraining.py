@@ -142,10 +142,11 @@ def _logged(platform: Platform, plan: Plan, known: pl.DataFrame) -> tuple[pl.Dat
     kinds = {field.name: "datetime" if field.kind == "datetime" else field.type for field in info.signature.inputs}
     read = platform.predictions.read(plan.name, columns=kinds, answered=True, labelled=True)
     rows = logged_rows(read, known, target=plan.target, time=plan.time)
-    return None if rows is None else (rows, _worse_since(read.rows, status.stable.ref, info, plan))
+    return None if rows is None else (rows, answers_worse_since(read.rows, status.stable.ref, info, plan))
 
 
-def _worse_since(rows: pl.DataFrame, release: str, info: ModelInfo, plan: Plan) -> int | None:
+def answers_worse_since(rows: pl.DataFrame, release: str, info: ModelInfo, plan: Plan) -> int | None:
+    """Give how many of the newest logged *rows* came since the answers became worse; None when they did not."""
     if info.task is None:
         return None
     rows = rows.sort(pl.coalesce("event_time", "at"), "prediction_id")

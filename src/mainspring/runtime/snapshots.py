@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from mainspring.core.errors import Corrupt, Unavailable
-from mainspring.runtime.durable import replace_file
 from mainspring.runtime.presence import Process, is_alive, this_process
+from mainspring.storage.durable import replace_file
 
 _HEADER = struct.Struct("<8sQI")
 _MAGIC = b"MSSNAP01"

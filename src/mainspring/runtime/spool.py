@@ -14,10 +14,10 @@ import msgspec
 
 from mainspring.core.errors import Unavailable
 from mainspring.runtime import segments
-from mainspring.runtime.durable import replace_file
 from mainspring.runtime.salvage import rows_in, stretches
 from mainspring.runtime.segments import Damage, Position
 from mainspring.runtime.spool_writer import SpoolWriter, is_abandoned
+from mainspring.storage.durable import replace_file
 
 __all__ = ["Damage", "Position", "SpoolBatch", "SpoolReader", "SpoolWriter"]
 

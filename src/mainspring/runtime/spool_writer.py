@@ -14,7 +14,7 @@ from pathlib import Path
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import Conflict, OverLimit, TooLarge, Unavailable, Unsupported
 from mainspring.runtime import segments
-from mainspring.runtime.durable import flush_file, flush_folder, write_all
+from mainspring.storage.durable import flush_file, flush_path, write_all
 
 _MAX_RECORD_BYTES = 2**30
 _LOCK_WAIT_S = 2.0
@@ -126,7 +126,7 @@ class SpoolWriter:
                 while pending:
                     self._flush_segment(pending.pop())
                 if names:
-                    flush_folder(self.folder)
+                    flush_path(self.folder)
             except OSError as error:
                 self._distrust(pending, names)
                 raise _unavailable(self.folder, error) from error
@@ -167,7 +167,7 @@ class SpoolWriter:
             with suppress(Unsupported):
                 end = segments.end_of(segments.segment_file(self.folder, newest).read_bytes(), newest)
         self._create(first, end)
-        flush_folder(self.folder)
+        flush_path(self.folder)
         return first
 
     def _open(self) -> int:

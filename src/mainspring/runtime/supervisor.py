@@ -21,9 +21,9 @@ import msgspec
 
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import Conflict, Unavailable
-from mainspring.runtime.durable import replace_file
 from mainspring.runtime.guard import guarded, keeper_command
 from mainspring.runtime.process_logs import ProcessLogs
+from mainspring.storage.durable import replace_file
 
 logger = logging.getLogger(__name__)
 

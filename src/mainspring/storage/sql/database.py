@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import quote
@@ -50,14 +50,17 @@ class Database:
         On SQLite the write lock is taken at once, so do the slow work before. Raises Unavailable when the database is
         locked for longer than 30 s, full, read-only or not to be reached, Corrupt when it is damaged.
         """
-        with self._said_clearly(), self.engine.connect() as connection:
-            self._enter(connection, writes=True)
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+        with self._said_clearly():
+            with self._turn(), self.engine.connect() as connection:
+                self._enter(connection, writes=True)
+                try:
+                    yield connection
+                except BaseException:
+                    connection.rollback()
+                    raise
+                written = self._commit(connection)
+            if written:
+                self._make_durable()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,8 +95,20 @@ class Database:
         """Close every connection that nobody uses."""
         self.engine.dispose()
 
+    def _turn(self) -> AbstractContextManager[object]:
+        """Wait for the turn to write, where the database has one writer at a time."""
+        return nullcontext()
+
     def _enter(self, connection: Connection, *, writes: bool) -> None:
         """Begin the transaction, where the driver of the database does not do so by itself."""
+
+    def _commit(self, connection: Connection) -> bool:
+        """Commit; gives True when something was written that `_make_durable` has to see to."""
+        connection.commit()
+        return False
+
+    def _make_durable(self) -> None:
+        """Return once what was committed before survives a power cut."""
 
     def _understood(self, error: DBAPIError) -> MainspringError | None:
         """Give what an error of the database means to the caller; None: it is a mistake in what was asked of it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Dialect, Integer, MetaData, Table, Text, TypeDecorator
+from sqlalchemy import BigInteger, Connection, Dialect, Integer, MetaData, Table, Text, TypeDecorator, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 metadata = MetaData(
     naming_convention={
@@ -50,11 +52,13 @@ class Packed(TypeDecorator[Any]):
     """A msgspec value of a declared type, stored as JSON text: ``Packed(list[Check])``."""
 
     impl = Text
-    cache_ok = False
+    cache_ok = True
 
-    def __init__(self, type: Any = Any) -> None:
+    def __init__(self, declared: Any = Any) -> None:
         super().__init__()
-        self._decoder = msgspec.json.Decoder(type)
+        # Under the name of the argument: statements are cached by it.
+        self.declared = declared
+        self._decoder = msgspec.json.Decoder(declared)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Give the JSON text; None stays NULL."""
@@ -77,15 +81,25 @@ def upsert(
 
     Returns how many rows were inserted or changed.
     """
-    rows = [values] if isinstance(values, Mapping) else list(values)
+    rows = [values] if isinstance(values, Mapping) else values
     if not rows:
         return 0
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(rows)
-    changed = [name for name in rows[0] if name not in keys] if update is None else update
+    columns = tuple(rows[0])
+    changed = tuple(name for name in columns if name not in keys) if update is None else tuple(update)
+    statement = _upsert_of(table, connection.dialect.name, columns, tuple(keys), changed)
+    return len(connection.execute(statement, rows).all())
+
+
+@cache
+def _upsert_of(
+    table: Table, dialect: str, columns: tuple[str, ...], keys: tuple[str, ...], changed: tuple[str, ...]
+) -> ReturningInsert[Any]:
+    # Built once: to build a statement costs more than to carry it out.
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    statement = insert(table).values({name: bindparam(name) for name in columns})
     if changed:
         settings = {name: statement.excluded[name] for name in changed}
         statement = statement.on_conflict_do_update(index_elements=list(keys), set_=settings)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(keys))
-    return len(connection.execute(statement.returning(table.c[keys[0]])).all())
+    return statement.returning(table.c[keys[0]])

@@ -23,7 +23,7 @@ from mainspring.storage.objects.drivers.local import LocalObjects
 store = LocalObjects(Path(sys.argv[1]))
 moment = sys.argv[2]
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-if moment == "before it is on disk": os.fsync = die
+if moment == "before it is on disk": os.fsync = os.fdatasync = die
 if moment == "before it is in place": Path.replace = die
 store.put_bytes(b"half" * 1000)
 die()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from sqlalchemy import select
 
 from mainspring.core.errors import Corrupt, Unavailable
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
+from mainspring.storage.sql.drivers.sqlite import SqliteDatabase
+from mainspring.storage.sql.group_sync import GroupSync
 from mainspring.testing.sql import scratch, things
 
 
@@ -24,10 +27,74 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def test_the_log_is_kept_ahead_and_each_commit_synced(database: Database) -> None:
+class Counted(GroupSync):
+    """A shared sync of the log whose calls are counted."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self.syncs = 0
+
+        def sync() -> None:
+            self.syncs += 1
+            database._sync_log()
+
+        super().__init__(sync)
+
+
+@pytest.fixture
+def counted(database: Database) -> Counted:
+    """The count of the syncs of the log."""
+    assert isinstance(database, SqliteDatabase)
+    counted = database._durable = Counted(database)
+    return counted
+
+
+def test_the_log_is_kept_ahead_and_synced_before_a_commit_is_told(
+    database: Database, counted: Counted, tmp_path: Path
+) -> None:
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    for number in range(3):
+        with database.begin() as connection:
+            connection.execute(things.insert(), {"name": str(number)})
+        assert counted.syncs == number + 1
+    with database.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE more (a)")
+    assert counted.syncs == 4
+    assert (tmp_path / "a.db-wal").stat().st_size > 0
+
+
+def test_what_wrote_nothing_or_was_taken_back_costs_no_sync(database: Database, counted: Counted) -> None:
+    with database.begin() as connection:
+        connection.execute(select(things)).all()
+    with pytest.raises(RuntimeError), database.begin() as connection:
+        connection.execute(things.insert(), {"name": "a"})
+        raise RuntimeError
+    assert counted.syncs == 0
+
+
+def test_writers_share_the_sync_and_none_is_told_without_one(database: Database, counted: Counted) -> None:
+    def write(writer: int) -> None:
+        for number in range(25):
+            with database.begin() as connection:
+                connection.execute(things.insert(), {"name": f"{writer}-{number}"})
+
+    with ThreadPoolExecutor(8) as pool:
+        for written in [pool.submit(write, number) for number in range(8)]:
+            written.result(60)
+    with database.read() as connection:
+        assert len(connection.execute(select(things.c.name)).all()) == 200
+    assert 25 <= counted.syncs < 200
+
+
+def test_a_log_that_cannot_be_synced_is_told(database: Database) -> None:
+    assert isinstance(database, SqliteDatabase)
+
+    def broken() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    database._durable = GroupSync(broken)
+    with pytest.raises(Unavailable, match="cannot be synced to its disk: Input"), database.begin() as connection:
+        connection.execute(things.insert(), {"name": "a"})
 
 
 def test_those_who_read_before_they_write_take_turns(database: Database) -> None:

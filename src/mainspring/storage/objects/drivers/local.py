@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
 from mainspring.core.errors import NotFound, Unsupported
+from mainspring.storage.durable import flush_file, flush_path
 from mainspring.storage.locations import folder_of
 from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, temporary, writing
@@ -120,15 +120,15 @@ class LocalObjects:
                 if self._has(digest):
                     return digest
                 file.flush()
-                os.fsync(file.fileno())
+                flush_file(file.fileno())
                 place = self._path(digest)
                 made = not place.parent.exists()
                 place.parent.mkdir(exist_ok=True)
                 incoming.chmod(0o444)
                 incoming.replace(place)
-            _sync_folder(place.parent)
+            flush_path(place.parent)
             if made:
-                _sync_folder(self._objects)
+                flush_path(self._objects)
         return digest
 
     def _remove_abandoned(self) -> None:
@@ -136,12 +136,3 @@ class LocalObjects:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
                     path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: it lives in the folder, not in the file."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

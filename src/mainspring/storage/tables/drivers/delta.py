@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import shutil
@@ -21,6 +20,7 @@ from deltalake import Transaction as AppTransaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from mainspring.core.errors import Conflict, Corrupt, InvalidRequest, NotFound, Unavailable
+from mainspring.storage.durable import flush_path
 from mainspring.storage.locations import folder_of
 from mainspring.storage.tables.frames import fitting, new_table, storable
 from mainspring.storage.tables.store import Commit, Transaction
@@ -230,9 +230,9 @@ class DeltaFolder(DeltaTables):
         entry = folder / "_delta_log" / f"{version:020}.json"
         for line in entry.read_bytes().splitlines():
             if added := msgspec.json.decode(line, type=_LogLine).add:
-                _sync(folder / unquote(added.path))
+                flush_path(folder / unquote(added.path))
         for path in (folder, entry, entry.parent):
-            _sync(path)
+            flush_path(path)
 
 
 class _Added(msgspec.Struct):
@@ -282,11 +282,3 @@ def understanding(name: str) -> Iterator[None]:
         raise Corrupt(f"table {name} cannot be understood: {error}", name=name) from error
     except OSError as error:
         raise Unavailable(f"the store of table {name} does not answer as it should: {error}", name=name) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

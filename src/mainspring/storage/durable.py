@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +19,14 @@ def flush_file(file: int) -> None:
         os.fdatasync(file)
 
 
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def flush_path(path: Path) -> None:
+    """Make the content of a file durable, or the names in a folder."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(file)
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            os.fsync(file)
+        else:
+            flush_file(file)
     finally:
         os.close(file)
 
@@ -53,4 +57,4 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True, modified_n
             temporary.unlink(missing_ok=True)
         raise
     if durable:
-        flush_folder(path.parent)
+        flush_path(path.parent)
