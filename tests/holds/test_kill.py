@@ -16,7 +16,7 @@ import polars as pl
 import psutil
 import pytest
 
-from mainspring.core.errors import Conflict
+from mainspring.core.errors import Conflict, NotFound
 from mainspring.core.refs import Ref
 from mainspring.core.settings import Settings
 from mainspring.loop.retraining import PIPELINE, Assembled, Plan, Released
@@ -146,7 +146,7 @@ class Work:
         while self.up.call(lambda s: [r for r in s.rollouts.active() if r.endpoint == NAME]):
             try:
                 self.up.call(lambda s: s.rollouts.abort(NAME, reason="the next one comes"))
-            except Conflict:  # It was ended meanwhile.
+            except (Conflict, NotFound):  # It was ended meanwhile, or by a call whose answer was lost.
                 continue
 
 

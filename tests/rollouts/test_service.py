@@ -189,6 +189,25 @@ def test_an_aborted_rollout_drops_its_canary(rollouts: Rollouts, releases: Relea
         rollouts.abort("churn")
 
 
+def test_an_abort_that_died_halfway_is_an_abort_to_whoever_looks_next(
+    rollouts: Rollouts, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollouts.start("churn", "model:churn@2", POLICY)
+    with monkeypatch.context() as patch:
+        drop = releases.drop_canary
+
+        def drop_and_die(*arguments: object, **named: object) -> None:
+            drop(*arguments, **named)  # type: ignore[arg-type]
+            raise Unavailable("killed here")
+
+        patch.setattr(releases, "drop_canary", drop_and_die)
+        with pytest.raises(Unavailable):
+            rollouts.abort("churn", "bad feeling")
+    assert rollouts.look("churn") is None
+    ended = rollouts.status("churn")
+    assert (ended.status, ended.reason) == ("aborted", "bad feeling")
+
+
 def test_a_rollout_whose_canary_somebody_else_ended_is_superseded(
     rollouts: Rollouts, releases: Releases, traffic: Traffic
 ) -> None:

@@ -14,6 +14,7 @@ from mainspring.rollouts.sequential import Bounds, Clusters, Comparison, Sample
 MeasureName = Literal["errors", "latency", "quality"]
 Verdict = Literal["harm", "suspect", "fine", "open", "not measured"]
 Decision = Literal["continue", "grow", "promote", "rollback"]
+Pending = Literal["grow", "promote", "rollback", "abort"]
 Status = Literal["starting", "running", "promoted", "rolled_back", "aborted", "superseded", "failed"]
 
 MEASURES: tuple[MeasureName, ...] = ("errors", "latency", "quality")
@@ -162,7 +163,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate on its way to all of the traffic.
 
-    ``pending`` is what the last look decided and is not known to be done yet.
+    ``pending`` is what the last look, or whoever aborts, decided and is not known to be done yet.
     """
 
     id: str
@@ -175,7 +176,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     ended: datetime | None = None
     release: str | None = None
     stable: str | None = None
-    pending: Decision | None = None
+    pending: Pending | None = None
     reason: str = ""
 
     @property

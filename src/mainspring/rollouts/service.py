@@ -14,7 +14,7 @@ from mainspring.core.refs import check_name, ref
 from mainspring.rollouts import store
 from mainspring.rollouts.events import RolloutEnded, RolloutStarted
 from mainspring.rollouts.judging import judge, slow_from, with_slow
-from mainspring.rollouts.model import Asked, Look, Progress, Reading, Rollout, RolloutPolicy, Status
+from mainspring.rollouts.model import Asked, Look, Pending, Progress, Reading, Rollout, RolloutPolicy, Status
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 
@@ -124,12 +124,12 @@ class Rollouts:
             return None
         rollout, reading = self._read(rollout)
         look, progress = judge(rollout, reading, self.clock.now())
-        pending = None if look.decision == "continue" else look.decision
+        pending: Pending | None = None if look.decision == "continue" else look.decision
         looked = msgspec.structs.replace(rollout, progress=progress, pending=pending, reason=look.reason)
         with self.database.begin() as connection:
             present = store.lock_rollout(connection, rollout.id)
-            if present.progress.looks != rollout.progress.looks or present.status != "running":
-                return None  # Somebody else looked at the same time.
+            if present.progress.looks != rollout.progress.looks or present.status != "running" or present.pending:
+                return None  # Somebody else looked, or decided, at the same time.
             store.insert_look(connection, rollout.id, look)
             store.update_rollout(connection, looked)
         if pending is not None:
@@ -170,9 +170,13 @@ class Rollouts:
             raise NotFound(f"no rollout goes on at endpoint {endpoint}; the last one: {rollout.status}")
         if rollout.status == "starting":
             rollout = self._deploy(rollout)  # It may be deployed already: only so is its canary known.
-        if rollout.release is not None and self._canaries.get(endpoint).canary == rollout.release:
-            self._canaries.drop_canary(endpoint, rollout.release, reason or "the rollout was aborted")
-        return self._end(rollout, "aborted", reason)
+        with self.database.begin() as connection:
+            rollout = store.lock_rollout(connection, rollout.id)
+            if rollout.active:
+                # Said before it is done: who finds the canary gone, after a crash too, knows what became of it.
+                rollout = msgspec.structs.replace(rollout, pending="abort", reason=reason)
+                store.update_rollout(connection, rollout)
+        return self._abort(rollout) if rollout.active else rollout
 
     def _deploy(self, rollout: Rollout) -> Rollout:
         try:
@@ -240,12 +244,20 @@ class Rollouts:
                 if store.lock_rollout(connection, rollout.id).pending == "grow":
                     store.update_rollout(connection, done)
             return
+        if rollout.pending == "abort":
+            self._abort(rollout)
+            return
         if rollout.pending == "promote":
             self._canaries.promote_canary(endpoint, release, reason)
             self._end(rollout, "promoted", reason)
             return
         self._canaries.drop_canary(endpoint, release, reason)
         self._end(rollout, "rolled_back", reason)
+
+    def _abort(self, rollout: Rollout) -> Rollout:
+        if rollout.release is not None and self._canaries.get(rollout.endpoint).canary == rollout.release:
+            self._canaries.drop_canary(rollout.endpoint, rollout.release, rollout.reason or "the rollout was aborted")
+        return self._end(rollout, "aborted", rollout.reason)
 
     def _end(self, rollout: Rollout, status: Status, reason: str) -> Rollout:
         ended = msgspec.structs.replace(rollout, status=status, reason=reason, pending=None, ended=self.clock.now())
@@ -272,4 +284,4 @@ def _can_be_done(rollout: Rollout, served: Served) -> bool:
     if served.canary == rollout.release:
         return True
     promoted = served.stable == rollout.release
-    return promoted if rollout.pending == "promote" else rollout.pending == "rollback" and not promoted
+    return promoted if rollout.pending == "promote" else rollout.pending in ("rollback", "abort") and not promoted
