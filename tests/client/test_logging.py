@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from mainspring.client.logging import RunLogger, start_run
-from mainspring.client.sending import send_spooled
+from mainspring.client.sending import WRITER, send_spooled
 from mainspring.core.errors import Conflict, InvalidRequest, Unavailable
 from mainspring.core.ids import new_id
+from mainspring.runtime.spool_writer import is_abandoned
 from mainspring.storage.objects.store import open_objects
 from mainspring.storage.sql.database import Database
 from mainspring.tracking.model import RunDetails
 from mainspring.tracking.service import Tracking
+from tests.holds.running import eventually
 
 
 class Wire(Tracking):
@@ -183,6 +185,8 @@ def test_a_killed_process_loses_nothing_that_reached_the_spool(tracking: Wire, s
     died = subprocess.run([sys.executable, "-c", KILLED, str(spool)], stdout=subprocess.PIPE, text=True)
     assert died.returncode == -signal.SIGKILL
     run = died.stdout.strip()
+    # What it had just started, to look at the code, holds its files for a moment longer.
+    eventually(lambda: all(is_abandoned(folder) for folder in spool.glob(f"*.*/{WRITER}")))
     tracking.answers_to_lose = 1
     assert send_spooled(tracking, spool) == 0
     assert send_spooled(tracking, spool) == 1

@@ -24,6 +24,22 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (768_001, "1w2d"),
+        (604_799, "1w"),
+        (86_399, "1d"),
+        (90_000, "1d1h"),
+        (3_599.6, "1h"),
+        (90, "1m30s"),
+        (59.96, "1m"),
+    ],
+)
+def test_a_duration_is_rounded_to_its_second_unit(seconds: float, written: str) -> None:
+    assert format_duration(seconds) == written
+
+
 @given(st.integers(1, 10**6))
 def test_a_formatted_duration_reads_back_to_within_its_two_units(seconds: int) -> None:
     back = parse_duration(format_duration(float(seconds))).total_seconds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 from mainspring.core.errors import InvalidRequest
 
@@ -32,18 +33,19 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta | float) -> str:
-    """Write a duration with the two largest units that it fills: ``3d4h``, ``1m30s``, ``250ms``."""
+    """Write a duration with its largest unit and the next smaller one, rounded: ``3d4h``, ``1m30s``, ``250ms``."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 59.95:
         return f"{seconds:.3g}s"
-    rest, parts = round(seconds), []
-    for unit in ("w", "d", "h", "m", "s"):
-        count, rest = divmod(rest, int(_SECONDS[unit]))
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts[:2])
+    for large, small in pairwise(("w", "d", "h", "m", "s")):
+        step = int(_SECONDS[small])
+        rounded = round(seconds / step) * step
+        if rounded >= _SECONDS[large]:
+            count, rest = divmod(rounded, int(_SECONDS[large]))
+            return f"{count}{large}" + (f"{rest // step}{small}" if rest else "")
+    return f"{round(seconds)}s"
 
 
 def parse_bytes(text: str) -> int:

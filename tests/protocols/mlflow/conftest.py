@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator
 
 import httpx2
+import mlflow
 import pytest
+from mlflow.tracking import fluent
 
 from mainspring.core.settings import Settings
 from mainspring.planes.up import environment
@@ -18,6 +20,18 @@ from tests.servers import free_port
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What MLflow's client keeps for the whole process: where it logs to, and the experiment that was set last."""
+    before = mlflow.get_tracking_uri()
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    yield
+    mlflow.set_tracking_uri(before)
+    # The client sets it itself, for its children.
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
