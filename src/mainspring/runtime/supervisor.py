@@ -311,13 +311,22 @@ class Supervisor:
         if self._keeper is not None and self._keeper.poll() is None:
             return self._keeper
         self._dismiss_keeper()
-        self._keeper = subprocess.Popen(
-            keeper_command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, bufsize=0
-        )
-        assert self._keeper.stdin is not None
-        for child in self._children:
-            if child.process is not None:
-                self._keeper.stdin.write(b"+%d\n" % child.process.pid)
+        # The groups are in the pipe before their keeper begins: there is no moment at which it would forget them.
+        told, tell = os.pipe()
+        pipe = os.fdopen(tell, "wb", buffering=0)
+        try:
+            for child in self._children:
+                if child.process is not None:
+                    pipe.write(b"+%d\n" % child.process.pid)
+            self._keeper = subprocess.Popen(
+                keeper_command(), stdin=told, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError:
+            pipe.close()
+            raise
+        finally:
+            os.close(told)
+        self._keeper.stdin = pipe
         return self._keeper
 
     def _forget_group(self, group: int) -> None:
