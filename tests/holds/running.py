@@ -168,3 +168,16 @@ class Up:
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def kill_one(home: Path, words: str) -> bool:
+    """Kill -9 a process of the platform on *home* whose command line says *words*; False when there is none."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            # Others may run below these tests too.
+            mine = str(home) in command or process.environ().get("MAINSPRING_HOME") == str(home)
+            if mine and words in command and "guard.py" not in command:
+                process.kill()
+                return True
+    return False

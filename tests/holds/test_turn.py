@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from mainspring.core.settings import Settings
 from mainspring.loop.narrator import Silent
 from mainspring.loop.table import split
 from mainspring.loop.turn import Request, turn
+from tests.holds.running import kill_one
 from tests.loop import tables
 
 VICTIMS = {
@@ -29,7 +28,8 @@ LONGEST_PAUSE_S = 8.0
 class Killer:
     """Kills each victim once in random order, as soon as it is there after a random pause."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, home: Path, seed: int) -> None:
+        self.home = home
         chance = random.Random(seed)
         victims = chance.sample(list(VICTIMS), len(VICTIMS))
         self.plan = [(victim, round(chance.uniform(0.0, LONGEST_PAUSE_S), 3)) for victim in victims]
@@ -49,21 +49,10 @@ class Killer:
         for victim, pause_s in self.plan:
             if self._ended.wait(pause_s):
                 return
-            while not kill(VICTIMS[victim]):
+            while not kill_one(self.home, VICTIMS[victim]):
                 if self._ended.wait(0.01):
                     return
             self.killed.append(victim)
-
-
-def kill(command: str) -> bool:
-    """Kill -9 a process below this one by its command line; False when there is none."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            words = " ".join(process.cmdline())
-            if command in words and "guard.py" not in words:
-                process.kill()
-                return True
-    return False
 
 
 @pytest.mark.slow
@@ -72,7 +61,7 @@ def kill(command: str) -> bool:
 def test_a_turn_ends_well_although_everything_below_it_is_killed_once(tmp_path: Path, seed: int) -> None:
     """Slow: a platform is started, trains again on data that drift, and each of its processes is started again."""
     table = split(tables.flip(3_000, at=0.65), "class", time=None)
-    with Killer(seed) as killer:
+    with Killer(tmp_path, seed) as killer:
         print(f"seed {seed}: {killer.plan}", flush=True)
         report = turn(Settings(home=tmp_path), table, Request(name="hunted"), Silent())
     assert len(killer.killed) == len(VICTIMS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -15,6 +14,7 @@ from mainspring.loop.narrator import Silent
 from mainspring.loop.platform import RunningPlatform
 from mainspring.loop.table import split
 from mainspring.loop.turn import Request, turn
+from tests.holds.running import kill_one
 from tests.loop import tables
 
 VICTIMS = {
@@ -29,7 +29,7 @@ class Killing(Silent):
     """Kills one process of the platform after each of some windows."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.killed = str(home), list[str]()
+        self.home, self.killed = home, list[str]()
 
     def progress(self, stage: str, text: str) -> None:
         for moment, victim in VICTIMS.items():
@@ -37,19 +37,8 @@ class Killing(Silent):
                 self._kill(victim)
 
     def _kill(self, victim: str) -> None:
-        if killed_one(victim):
+        if kill_one(self.home, victim):
             self.killed.append(victim)
-
-
-def killed_one(victim: str) -> bool:
-    """Kill -9 the process of the platform whose command line says *victim*; False when there is none."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            command = " ".join(process.cmdline())
-            if victim in command and "guard.py" not in command:
-                process.kill()
-                return True
-    return False
 
 
 @pytest.mark.slow
@@ -74,7 +63,7 @@ def test_what_is_killed_before_it_was_ever_ready_is_started_again(tmp_path: Path
 
     def kill() -> None:
         while not ended.is_set():
-            if killed_one(victim):
+            if kill_one(tmp_path, victim):
                 return
 
     killer = threading.Thread(target=kill)
