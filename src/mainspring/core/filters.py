@@ -14,7 +14,7 @@ has the key, negated or not; NOT before it turns that round.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -265,3 +265,14 @@ def _tokens(text: str) -> Iterator[_Token]:
             raise InvalidRequest(f"Invalid filter {text!r}: cannot read on from character {at}: {text[at : at + 20]!r}")
         yield _Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup))
         at = match.end()
+
+
+def translated(where: Filter, change: Callable[[Comparison], Filter]) -> Filter:
+    """Give the filter with every comparison replaced by what *change* makes of it."""
+    if isinstance(where, AllOf):
+        return AllOf([translated(part, change) for part in where.parts])
+    if isinstance(where, AnyOf):
+        return AnyOf([translated(part, change) for part in where.parts])
+    if isinstance(where, Not):
+        return Not(translated(where.part, change))
+    return change(where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.filters import translated
 from mainspring.protocols.mlflow.run_entities import COMMIT, PARENT, RUN_NAME
 from mainspring.tracking.search.filters import (
     AllOf,
@@ -12,7 +13,6 @@ from mainspring.tracking.search.filters import (
     Comparison,
     Field,
     Filter,
-    Not,
     Order,
     parse_filter,
     parse_order,
@@ -24,7 +24,7 @@ _FIELDS = {PARENT: "parent", COMMIT: "commit"}
 
 def read_filter(text: str) -> Filter:
     """Read a filter of runs; raises InvalidRequest."""
-    return _translated(parse_filter(text))
+    return translated(parse_filter(text), _translated)
 
 
 def read_orders(texts: Iterable[str]) -> list[Order]:
@@ -38,13 +38,7 @@ def read_orders(texts: Iterable[str]) -> list[Order]:
     return orders
 
 
-def _translated(where: Filter) -> Filter:
-    if isinstance(where, AllOf):
-        return AllOf([_translated(part) for part in where.parts])
-    if isinstance(where, AnyOf):
-        return AnyOf([_translated(part) for part in where.parts])
-    if isinstance(where, Not):
-        return Not(_translated(where.part))
+def _translated(where: Comparison) -> Filter:
     if where.field == Field("tag", RUN_NAME):
         return Comparison(_NAME, where.operator, where.values)
     name = _FIELDS.get(where.field.key) if where.field.entity == "tag" else None

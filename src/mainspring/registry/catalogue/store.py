@@ -16,14 +16,12 @@ from sqlalchemy import (
     func,
     literal,
     not_,
-    or_,
     select,
-    true,
 )
 from sqlalchemy import Connection as Connection
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.core.filters import ATTRIBUTE, AllOf, AnyOf, Comparison, Filter, Not, Order
+from mainspring.core.filters import ATTRIBUTE, Comparison, Filter, Order
 from mainspring.registry.model import Model, ModelVersion
 from mainspring.registry.store import (
     batched,
@@ -39,7 +37,7 @@ from mainspring.registry.store import (
     models_of,
     versions_of,
 )
-from mainspring.storage.sql.matching import matches
+from mainspring.storage.sql.matching import condition, matches
 from mainspring.storage.sql.schema import upsert
 
 _MODEL_FIELDS: dict[str, Column[Any]] = {"name": models.c.name}
@@ -165,14 +163,7 @@ class _Conditions:
         return [not_(exists(select(literal(1)).where(self._mine, one))) for one in found]
 
     def of(self, where: Filter) -> ColumnElement[bool]:
-        if isinstance(where, AllOf):
-            return and_(true(), *(self.of(part) for part in where.parts))
-        if isinstance(where, AnyOf):
-            return or_(*(self.of(part) for part in where.parts))
-        if isinstance(where, Not):
-            # A missing attribute makes a comparison NULL; NOT of that must hold.
-            return not_(func.coalesce(self.of(where.part), literal(False)))
-        return self._comparison(where)
+        return condition(where, self._comparison)
 
     def _comparison(self, wanted: Comparison) -> ColumnElement[bool]:
         if wanted.field.entity == ATTRIBUTE:

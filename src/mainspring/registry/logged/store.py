@@ -19,7 +19,6 @@ from sqlalchemy import (
     case,
     delete,
     exists,
-    func,
     literal,
     not_,
     or_,
@@ -31,9 +30,9 @@ from sqlalchemy import (
 from sqlalchemy import Connection as Connection
 
 from mainspring.core.errors import InvalidRequest, NotFound
-from mainspring.core.filters import ATTRIBUTE, AllOf, AnyOf, Comparison, Filter, Not
+from mainspring.core.filters import ATTRIBUTE, Comparison, Filter
 from mainspring.registry.logged.model import LoggedMetric, LoggedModel, MetricOrder, OnDataset
-from mainspring.storage.sql.matching import matches
+from mainspring.storage.sql.matching import condition, matches
 from mainspring.storage.sql.schema import Instant, metadata, upsert
 
 logged_models = Table(
@@ -217,13 +216,7 @@ class _Conditions:
         self.on_datasets = or_(*(_on(one.name, one.digest) for one in datasets)) if datasets else true()
 
     def of(self, where: Filter) -> ColumnElement[bool]:
-        if isinstance(where, AllOf):
-            return and_(true(), *(self.of(part) for part in where.parts))
-        if isinstance(where, AnyOf):
-            return or_(*(self.of(part) for part in where.parts))
-        if isinstance(where, Not):
-            return not_(func.coalesce(self.of(where.part), literal(False)))
-        return self._comparison(where)
+        return condition(where, self._comparison)
 
     def _comparison(self, wanted: Comparison) -> ColumnElement[bool]:
         key, entity = wanted.field.key, wanted.field.entity

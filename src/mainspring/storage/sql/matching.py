@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_, func, literal, not_, or_, true
+
+from mainspring.core.filters import AllOf, AnyOf, Comparison, Filter, Not
 
 _COMPARE: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "=": lambda column, value: column == value,
@@ -27,6 +29,18 @@ def matches(column: ColumnElement[Any], operator: str, values: Sequence[Any], di
     if operator == "like":
         return _like(column, str(values[0]), dialect)
     return _COMPARE[operator](column, values[0])
+
+
+def condition(where: Filter, test: Callable[[Comparison], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Give the condition that a filter is, with *test* for each of its comparisons."""
+    if isinstance(where, AllOf):
+        return and_(true(), *(condition(part, test) for part in where.parts))
+    if isinstance(where, AnyOf):
+        return or_(*(condition(part, test) for part in where.parts))
+    if isinstance(where, Not):
+        # A missing attribute makes a comparison NULL; NOT of that must hold.
+        return not_(func.coalesce(condition(where.part, test), literal(False)))
+    return test(where)
 
 
 def _like(column: ColumnElement[Any], pattern: str, dialect: str) -> ColumnElement[bool]:

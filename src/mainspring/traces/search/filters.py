@@ -12,7 +12,7 @@ from polars.exceptions import ComputeError
 
 from mainspring.core import filters
 from mainspring.core.errors import InvalidRequest
-from mainspring.core.filters import ATTRIBUTE, AllOf, AnyOf, Comparison, Field, Filter, Not, Order
+from mainspring.core.filters import ATTRIBUTE, Comparison, Field, Filter, Order
 from mainspring.traces.model import NAME_TAG
 
 ENTITIES = {
@@ -44,7 +44,7 @@ _MAX_PATTERN_CHARS = 1_000
 
 def parse_filter(text: str) -> Filter:
     """Read a filter; an empty one is true of every trace. Raises InvalidRequest that says where it went wrong."""
-    return _resolved(filters.parse_filter(text, ENTITIES, rlike=True))
+    return filters.translated(filters.parse_filter(text, ENTITIES, rlike=True), _resolved)
 
 
 def parse_order(text: str) -> Order:
@@ -61,13 +61,7 @@ def is_number(field: Field) -> bool:
     return field.entity == ATTRIBUTE and field.key.endswith("_ms")
 
 
-def _resolved(where: Filter) -> Filter:
-    if isinstance(where, AllOf):
-        return AllOf([_resolved(part) for part in where.parts])
-    if isinstance(where, AnyOf):
-        return AnyOf([_resolved(part) for part in where.parts])
-    if isinstance(where, Not):
-        return Not(_resolved(where.part))
+def _resolved(where: Comparison) -> Filter:
     return _checked(Comparison(_field(where.field), where.operator, where.values))
 
 

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    and_,
     delete,
     exists,
     func,
     literal,
     not_,
-    or_,
     select,
-    true,
     type_coerce,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from mainspring.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
-from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
+from mainspring.core.filters import Comparison, Field, Filter, Order
+from mainspring.storage.sql.matching import condition
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.comparing.values import Kind
@@ -72,7 +71,10 @@ def search(
     terms = [(_column(part.field)[0], part.descending) for part in order]
     terms.append((experiments.c.id, False))
     query = select(experiments, *(column.label(f"order{at}") for at, (column, _) in enumerate(terms)))
-    query = query.where(in_lifecycle(experiments.c.deleted, lifecycle), _condition(where, connection.dialect.name))
+    query = query.where(
+        in_lifecycle(experiments.c.deleted, lifecycle),
+        condition(where, partial(_comparison, dialect=connection.dialect.name)),
+    )
     if page is not None:
         query = query.where(beyond(terms, read_page(page, len(terms))))
     sorting = [column.desc() if descending else column for column, descending in terms]
@@ -135,16 +137,6 @@ def _column(field: Field) -> tuple[ColumnElement[Any], Kind]:
             f"Invalid attribute key {field.key!r}: experiments have tags.NAME and {', '.join(COLUMNS)}", key=field.key
         )
     return found
-
-
-def _condition(where: Filter, dialect: str) -> ColumnElement[bool]:
-    if isinstance(where, AllOf):
-        return and_(true(), *(_condition(part, dialect) for part in where.parts))
-    if isinstance(where, AnyOf):
-        return or_(*(_condition(part, dialect) for part in where.parts))
-    if isinstance(where, Not):
-        return not_(_condition(where.part, dialect))
-    return _comparison(where, dialect)
 
 
 def _comparison(wanted: Comparison, dialect: str) -> ColumnElement[bool]:

@@ -34,7 +34,7 @@ __all__ = ["AllOf", "AnyOf", "Comparison", "Field", "Filter", "Not", "Order", "k
 
 def parse_filter(text: str) -> Filter:
     """Read a filter; an empty one is true of every run. Raises InvalidRequest that says where it went wrong."""
-    return _resolved(filters.parse_filter(text, ENTITIES))
+    return filters.translated(filters.parse_filter(text, ENTITIES), _resolved)
 
 
 def parse_order(text: str) -> Order:
@@ -52,13 +52,7 @@ def kind_of(field: Field) -> Kind:
     return "time" if field.entity == "attribute" and field.key in _TIMES else "text"
 
 
-def _resolved(where: Filter) -> Filter:
-    if isinstance(where, AllOf):
-        return AllOf([_resolved(part) for part in where.parts])
-    if isinstance(where, AnyOf):
-        return AnyOf([_resolved(part) for part in where.parts])
-    if isinstance(where, Not):
-        return Not(_resolved(where.part))
+def _resolved(where: Comparison) -> Filter:
     field = _known(where.field)
     return check(Comparison(field, where.operator, where.values), kind_of(field))
 

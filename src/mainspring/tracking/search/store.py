@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -17,14 +18,13 @@ from sqlalchemy import (
     func,
     literal,
     not_,
-    or_,
     select,
     true,
     type_coerce,
 )
 
-from mainspring.core.filters import AllOf, AnyOf, Comparison, Field, Filter, Not, Order
-from mainspring.storage.sql.matching import matches
+from mainspring.core.filters import Comparison, Field, Filter, Order
+from mainspring.storage.sql.matching import condition, matches
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.inputs import store as input_store
@@ -62,7 +62,9 @@ def find_runs(
     """
     dialect = connection.dialect.name
     query, terms = _ordered(select_runs(), order)
-    query = query.where(within, in_lifecycle(runs.c.deleted, lifecycle), _condition(where, dialect))
+    query = query.where(
+        within, in_lifecycle(runs.c.deleted, lifecycle), condition(where, partial(_comparison, dialect=dialect))
+    )
     if page is not None:
         query = query.where(beyond(terms, read_page(page, len(terms))))
     sorting = [term.column.desc() if term.descending else term.column for term in terms]
@@ -150,17 +152,6 @@ def _plain(field: Field) -> ColumnElement[Any]:
 
 def _empty(field: Field) -> int | str:
     return "" if kind_of(field) == "text" else 0
-
-
-def _condition(where: Filter, dialect: str) -> ColumnElement[bool]:
-    if isinstance(where, AllOf):
-        return and_(true(), *(_condition(part, dialect) for part in where.parts))
-    if isinstance(where, AnyOf):
-        return or_(*(_condition(part, dialect) for part in where.parts))
-    if isinstance(where, Not):
-        # A missing attribute makes a comparison NULL; NOT of that must hold.
-        return not_(func.coalesce(_condition(where.part, dialect), literal(False)))
-    return _comparison(where, dialect)
 
 
 def _comparison(wanted: Comparison, dialect: str) -> ColumnElement[bool]:
