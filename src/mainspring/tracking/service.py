@@ -31,6 +31,7 @@ from mainspring.tracking.experiments.store import require_active
 from mainspring.tracking.files.service import ArtifactFiles
 from mainspring.tracking.lifecycle.service import RunLifecycle
 from mainspring.tracking.limits import check_batch, check_texts
+from mainspring.tracking.metrics import reading as metric_reading
 from mainspring.tracking.metrics import store as metric_store
 from mainspring.tracking.metrics.service import MetricHistories
 from mainspring.tracking.model import (
@@ -290,7 +291,7 @@ class Tracking:
         wanted = bounded(limit, MAX_HISTORY)
         with self.database.read() as connection:
             store.require_run(connection, run)
-            return metric_store.read_history(connection, run, key, wanted, page)
+            return metric_reading.read_history(connection, run, key, wanted, page)
 
     # What a run reads and leaves behind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mainspring.storage.sql.database import Database
-from mainspring.tracking.metrics import store
+from mainspring.tracking.metrics import reading
 from mainspring.tracking.model import MAX_HISTORY, History
 from mainspring.tracking.paging import bounded
 
@@ -19,7 +19,7 @@ class MetricHistories:
     def page(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:
         """Read up to *limit* points. Raises InvalidRequest for more than 25,000 or a foreign token."""
         with self._database.read() as connection:
-            return store.read_history(connection, run, key, bounded(limit, MAX_HISTORY), page)
+            return reading.read_history(connection, run, key, bounded(limit, MAX_HISTORY), page)
 
     def whole(self, run: str, key: str) -> Iterator[History]:
         """Read every point, in parts of up to 25,000."""
@@ -34,4 +34,4 @@ class MetricHistories:
     def sampled(self, run: str, key: str, most: int, steps: tuple[int, int] | None = None) -> History:
         """Read up to *most* points spread evenly over the history, or over *steps*, with its first and its last."""
         with self._database.read() as connection:
-            return store.read_sample(connection, run, key, most, steps)
+            return reading.read_sample(connection, run, key, most, steps)

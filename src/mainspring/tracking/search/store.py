@@ -28,7 +28,8 @@ from mainspring.storage.sql.matching import condition, matches
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.inputs import store as input_store
-from mainspring.tracking.metrics.store import NAN, latest_of, series, sortable
+from mainspring.tracking.metrics.reading import latest_of
+from mainspring.tracking.metrics.store import NAN, series, sortable
 from mainspring.tracking.model import KEPT_HERE, Lifecycle, Run, RunDetails, RunPart
 from mainspring.tracking.search.filters import kind_of
 from mainspring.tracking.store import experiments, inputs_of, run_of, run_params, run_tags, runs, select_runs, texts_of
