@@ -15,7 +15,7 @@ help:
 	@echo "make test    everything that must hold: lint, types, contracts, tests, docs"
 	@echo "make setup   .venv with all that the tests need"
 	@echo "make lint    format and fix what can be fixed"
-	@echo "make bench   AREA=serving: measure against peers and floors"
+	@echo "make bench   AREA=serving: measure against peers and floors; options in ARGS=..."
 	@echo "make docs    build the documentation into site/"
 
 $(BIN)/python:
@@ -51,7 +51,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m bench.$(AREA)
+	$(BIN)/python -m bench.$(AREA) $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/reference.py

@@ -51,21 +51,29 @@ def line(
     return Line(work=work, ours=shown, unit=unit, peer=peer, peer_value=theirs, floor=least, goal=bound, held=held)
 
 
-def report(area: str, lines: list[Line]) -> bool:
-    """Print and write the lines; gives whether every goal was held."""
+def report(area: str, lines: list[Line], *, write: bool = True) -> bool:
+    """Print the lines and *write* them, unless they are a part only; gives whether every goal was held."""
     table = Table(title=f"bench {area}")
-    for title in ("work", "ours", "unit", "peer", "its value", "floor", "goal", ""):
+    for title in ("work", "ours", "unit", "peer", "its value", "ratio", "floor", "goal", ""):
         table.add_column(title, justify="left" if title in ("work", "unit", "peer", "") else "right")
     for one in lines:
         verdict = {True: "[green]held", False: "[bold red]MISSED", None: ""}[one.held]
-        values = [_shown(value) for value in (one.peer_value, one.floor, one.goal)]
+        values = [_shown(value) for value in (one.peer_value, _ratio(one), one.floor, one.goal)]
         table.add_row(one.work, _shown(one.ours), one.unit, one.peer or "", *values, verdict)
     console = Console()
     # Into a file or a pipe the table is as wide as it needs to be.
     (console if console.is_terminal else Console(width=200)).print(table)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{area}.json").write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=1) + b"\n")
+    if write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{area}.json").write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=1) + b"\n")
     return all(one.held is not False for one in lines)
+
+
+def _ratio(one: Line) -> float | None:
+    """How many times better ours is than the peer."""
+    if one.peer_value is None or not one.peer_value or not one.ours:
+        return None
+    return one.ours / one.peer_value if "/s" in one.unit else one.peer_value / one.ours
 
 
 def _shown(value: float | None) -> str:

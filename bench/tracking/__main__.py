@@ -1,0 +1,56 @@
+"""Tracking against MLflow's own server: ``python -m bench.tracking``; writes ``bench/results/tracking.json``.
+
+Both run on SQLite with all that they start: ``mainspring up`` with its control plane, data plane and worker, and
+``mlflow server`` with one worker, which is the cheapest for it. CPU is that of all processes of a server together, user
+and system, for each operation. The requests are those of MLflow's Python client, sent from a plain socket: the client's
+own cost is not in the numbers. Of several windows the best counts, on both sides.
+
+``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a tenth of everything; only a
+whole run writes its results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.report import Line, report
+from bench.tracking import hot, servers
+
+OPERATIONS = [*hot.OPERATIONS]
+
+
+def lines(folder: Path, names: list[str], python: Path | None, share: float) -> Iterator[Line]:
+    """Measure what was asked for."""
+    of_hot = [name for name in names if name in hot.OPERATIONS]
+    if of_hot:
+        with ExitStack() as stack:
+            ours = stack.enter_context(servers.ours(folder / "hot"))
+            peer = stack.enter_context(servers.peer(python, folder / "hot-peer", workers=1)) if python else None
+            yield from hot.judge(ours, peer, of_hot, share)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the bench; the exit status is 0 even when a goal is missed, because the report says so."""
+    parser = argparse.ArgumentParser(prog="bench.tracking")
+    parser.add_argument("--only", default=",".join(OPERATIONS), help=f"some of {','.join(OPERATIONS)}")
+    parser.add_argument("--no-peer", action="store_true", help="measure ours only")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    asked = parser.parse_args(arguments)
+    names = asked.only.split(",")
+    if unknown := sorted(set(names) - set(OPERATIONS)):
+        parser.error(f"--only {','.join(unknown)}: expected some of {', '.join(OPERATIONS)}")
+    python = None if asked.no_peer else servers.peer_python()
+    whole = python is not None and not asked.quick and names == OPERATIONS
+    with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
+        found = list(lines(Path(folder), names, python, 0.1 if asked.quick else 1.0))
+    report("tracking", found, write=whole)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

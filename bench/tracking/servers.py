@@ -1,0 +1,142 @@
+"""Both servers, each on a database of its own on SQLite, and what all their processes together cost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import psutil
+
+HERE = Path(__file__).parent
+PEER_PACKAGES = ["mlflow==3.*"]
+WITHIN_S = 120.0
+_CPU_CLOCK = 2
+
+
+class Server:
+    """A server that answers on a port; *ready_s* by the clock from its start on."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int, ready_s: float) -> None:
+        self.name, self.port, self.ready_s = name, port, ready_s
+        self._root = psutil.Process(process.pid)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def processes(self) -> list[psutil.Process]:
+        """List its processes: the first, and all that it started."""
+        return [self._root, *self._root.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Give the CPU time that its processes have used, user and system, threads that ended included."""
+        total = 0.0
+        for process in self.processes():
+            with suppress(OSError):
+                # The clock of another process, to the nanosecond: /proc counts in hundredths of a second.
+                total += time.clock_gettime((~process.pid << 3) | _CPU_CLOCK)
+        return total
+
+    def memory_mb(self) -> float:
+        """Give the memory that its processes have in RAM; what they share counts once for each."""
+        return float(sum(process.memory_info().rss for process in self.processes())) / 2**20
+
+
+def peer_python() -> Path:
+    """Give the Python of the peer's environment, which is made on the first run."""
+    folder = HERE.parent / ".venvs" / "tracking"
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
+        ready.touch()
+    return python
+
+
+def peer_version(python: Path) -> str:
+    """Give the version of MLflow in an environment."""
+    code = "from importlib.metadata import version; print(version('mlflow'))"
+    return subprocess.run([str(python), "-c", code], capture_output=True, check=True, text=True).stdout.strip()
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(name: str, command: list[str], port: int, folder: Path, ready: Callable[[], bool]) -> Iterator[Server]:
+    """Run a server until the block ends; what it says goes into ``said.txt`` in *folder*."""
+    began, said = time.perf_counter(), folder / "said.txt"
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=file, stderr=file, start_new_session=True, env=_environment()
+        )
+    try:
+        waited(ready, process, lambda: f"{name} does not start: {said.read_text()[-2000:]}")
+        yield Server(name, process, port, time.perf_counter() - began)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def answers(url: str) -> bool:
+    """Tell whether a URL answers 200."""
+    try:
+        return httpx2.get(url, timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def waited(true: Callable[[], bool], process: subprocess.Popen[bytes], told: Callable[[], str]) -> None:
+    """Wait until something is true; stop the bench when it does not come, or the process ends before."""
+    deadline = time.monotonic() + WITHIN_S
+    while not true():
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise SystemExit(told())
+        time.sleep(0.005)
+
+
+@contextmanager
+def ours(folder: Path) -> Iterator[Server]:
+    """Run ``mainspring up`` on ``folder/home``, with all its processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "mainspring", "up", "--json", "--home", str(folder / "home")]
+    command += ["--port", str(port), "--data-port", str(free_port())]
+    # Its one line says that all its processes are ready.
+    with running("mainspring up", command, port, folder, lambda: b"\n" in (folder / "said.txt").read_bytes()) as server:
+        yield server
+
+
+@contextmanager
+def peer(python: Path, folder: Path, *, workers: int) -> Iterator[Server]:
+    """Run MLflow's server on ``folder/mlflow.db``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [str(python.parent / "mlflow"), "server", "--port", str(port), "--workers", str(workers)]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    name = f"mlflow server, {workers} worker{'s' * (workers > 1)}"
+    with running(name, command, port, folder, lambda: answers(f"http://127.0.0.1:{port}/health")) as server:
+        yield server
