@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_name
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore
-from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.database import Database, Transaction, Work
 from mainspring.storage.sql.journal import emit
 from mainspring.tracking import store
 from mainspring.tracking.artifacts import check_path
@@ -242,14 +243,30 @@ class Tracking:
         it may be sent again. Exact duplicates of metrics are ignored anyhow. Raises Conflict when a param has another
         value already, NotFound, TooLarge and InvalidRequest.
         """
+        self.database.carry_out(self.logging_batch(run, metrics, params, tags, writer, sequence))
+
+    def logging_batch(
+        self,
+        run: str,
+        metrics: Sequence[Metric] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        writer: str | None = None,
+        sequence: int = 0,
+    ) -> Work[None]:
+        """Check what `log_batch` is given, and give what it does in a transaction."""
         check_batch(metrics or [], params or {}, tags or {})
-        with store.writing(self.database, run) as connection:
+
+        def work(connection: Transaction) -> None:
+            store.lock_run(connection, run)
             if writer is not None and not store.advance_writer(connection, run, writer, sequence):
                 return
             store.write_params_once(connection, run, params or {})
             store.set_tags(connection, run, tags or {})
             if metrics:
                 metric_store.insert_points(connection, run, metrics, microseconds(self.clock.now()))
+
+        return work
 
     @operation("POST /runs/{run}/metrics")
     def log_metric(self, run: str, key: str, value: float, step: int = 0, at_us: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -23,13 +23,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.core.errors import Conflict, NotFound
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.schema import Instant, Packed, metadata, upsert
+from mainspring.storage.sql.statements import Statement
 from mainspring.tracking.artifacts import parents
-from mainspring.tracking.model import Artifact, DatasetInput, Environment, Experiment, Run, RunStatus
+from mainspring.tracking.model import Artifact, DatasetInput, Environment, Experiment, Run, RunStatus, microseconds
 
 experiments = Table(
     "experiments",
@@ -198,23 +198,32 @@ def require_experiment(connection: Connection, name: str) -> Experiment:
     raise NotFound(f"no experiment {name!r}: create it, or start a run in it", name=name)
 
 
+# A run begins, and logs, through these, so they go to the driver itself.
+_INSERT_RUN = Statement(
+    'INSERT INTO runs (id, experiment, name, status, started, "user", parent, dirty, token) '
+    "SELECT ?, id, ?, ?, ?, ?, ?, ?, ? FROM experiments WHERE name = ? ON CONFLICT DO NOTHING"
+)
+_LOCK_RUN = Statement(
+    "SELECT deleted FROM runs WHERE id = ?", postgresql="SELECT deleted FROM runs WHERE id = ? FOR UPDATE"
+)
+_INSERT_PARAM = Statement("INSERT INTO run_params (run, key, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+_PARAMS = Statement("SELECT key, value FROM run_params WHERE run = ?")
+_SET_TAG = Statement(
+    "INSERT INTO run_tags (run, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (run, key) DO UPDATE SET value = excluded.value"
+)
+_ADVANCE_WRITER = Statement(
+    "INSERT INTO run_writers (run, writer, sequence) VALUES (?, ?, ?) ON CONFLICT (run, writer) "
+    "DO UPDATE SET sequence = excluded.sequence WHERE run_writers.sequence < excluded.sequence"
+)
+
+
 def insert_run(connection: Connection, run: Run, token: str | None) -> bool:
     """Insert a run into its experiment and tell whether its id and token were new."""
-    owner = select(experiments.c.id).where(experiments.c.name == run.experiment).scalar_subquery()
-    row = {
-        "id": run.id,
-        "experiment": owner,
-        "name": run.name,
-        "status": run.status,
-        "started": run.started,
-        "user": run.user,
-        "parent": run.parent,
-        "dirty": False,
-        "token": token,
-    }
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(runs).values(row).on_conflict_do_nothing().returning(runs.c.id)
-    return connection.execute(statement).first() is not None
+    row = (
+        run.id, run.name, run.status, microseconds(run.started), run.user, run.parent, False, token, run.experiment,
+    )  # fmt: skip
+    return _INSERT_RUN.run(connection, row) > 0
 
 
 def select_runs() -> Select[Any]:
@@ -249,12 +258,20 @@ def writing(database: Database, run: str) -> Iterator[Connection]:
     Raises NotFound when there is none, Conflict when it is deleted.
     """
     with database.begin() as connection:
-        locked = connection.execute(select(runs.c.deleted).where(runs.c.id == run).with_for_update()).first()
-        if locked is None:
-            raise _unknown(run)
-        if locked.deleted is not None:
-            raise Conflict(f"The run {run} must be in the 'active' state to change; it is deleted", run=run)
+        lock_run(connection, run)
         yield connection
+
+
+def lock_run(connection: Connection, run: str) -> None:
+    """Let nobody else write to this run until the transaction ends.
+
+    Raises NotFound when there is none, Conflict when it is deleted.
+    """
+    locked = _LOCK_RUN.first(connection, (run,))
+    if locked is None:
+        raise _unknown(run)
+    if locked[0] is not None:
+        raise Conflict(f"The run {run} must be in the 'active' state to change; it is deleted", run=run)
 
 
 def set_status(connection: Connection, run: str, status: RunStatus, ended: datetime | None) -> None:
@@ -284,22 +301,15 @@ def require_environment(connection: Connection, run: str) -> Environment:
 
 def advance_writer(connection: Connection, run: str, writer: str, sequence: int) -> bool:
     """Note that *writer* has come to *sequence*; False when it had been there before. The run must be locked."""
-    key = (run_writers.c.run == run) & (run_writers.c.writer == writer)
-    reached = connection.execute(select(run_writers.c.sequence).where(key)).scalar_one_or_none()
-    if reached is not None and sequence <= reached:
-        return False
-    row = {"run": run, "writer": writer, "sequence": sequence}
-    upsert(connection, run_writers, row, keys=["run", "writer"])
-    return True
+    return _ADVANCE_WRITER.run(connection, (run, writer, sequence)) > 0
 
 
-def write_params_once(connection: Connection, run: str, params: dict[str, str]) -> None:
+def write_params_once(connection: Connection, run: str, params: Mapping[str, str]) -> None:
     """Set parameters; raises Conflict when one has another value already. The run must be locked."""
-    if not params:
+    if insert_params(connection, run, params) == len(params):
         return
-    wanted = (run_params.c.run == run) & run_params.c.key.in_(list(params))
-    for key, value in connection.execute(select(run_params.c.key, run_params.c.value).where(wanted)):
-        if value != params[key]:
+    for key, value in _PARAMS.rows(connection, (run,)):
+        if params.get(key, value) != value:
             raise Conflict(
                 f"param {key!r} of run {run} is {value!r} and cannot become {params[key]!r}: "
                 "params are written once; log what changes as a metric or a tag",
@@ -308,19 +318,19 @@ def write_params_once(connection: Connection, run: str, params: dict[str, str]) 
                 old=value,
                 new=params[key],
             )
-    insert_params(connection, run, params)
 
 
-def insert_params(connection: Connection, run: str, params: dict[str, str]) -> None:
-    """Insert parameters; those that stand already are left as they are."""
-    rows = [{"run": run, "key": key, "value": value} for key, value in params.items()]
-    upsert(connection, run_params, rows, keys=["run", "key"], update=[])
+def insert_params(connection: Connection, run: str, params: Mapping[str, str]) -> int:
+    """Insert parameters; those that stand already are left as they are. Gives how many were inserted."""
+    if not params:
+        return 0
+    return _INSERT_PARAM.run_many(connection, [(run, key, value) for key, value in params.items()])
 
 
-def set_tags(connection: Connection, run: str, tags: dict[str, str]) -> None:
+def set_tags(connection: Connection, run: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run."""
-    rows = [{"run": run, "key": key, "value": value} for key, value in tags.items()]
-    upsert(connection, run_tags, rows, keys=["run", "key"])
+    if tags:
+        _SET_TAG.run_many(connection, [(run, key, value) for key, value in tags.items()])
 
 
 def delete_tag(connection: Connection, run: str, key: str) -> bool:

@@ -41,7 +41,9 @@ def three(logged: LoggedModels, clock: ManualClock) -> LoggedModels:
     for name, value in (("a", 0.5), ("b", None), ("c", 0.9)):
         clock.advance(1)
         model = logged.create("1", name, model_type="agent", run=f"run-{name}", params={"p": name}, tags={"t": name})
-        logged.log_metrics(model.id, [metric("auc", value, dataset=f"d{name}", dataset_digest="1")])
+        logged.database.carry_out(
+            logged.logging_metrics(model.id, [metric("auc", value, dataset=f"d{name}", dataset_digest="1")])
+        )
     clock.advance(1)
     logged.create("1", "d")
     logged.create("2", "elsewhere")
@@ -116,7 +118,7 @@ def test_models_are_found_newest_first_by_what_is_asked(three: LoggedModels) -> 
 
 def test_models_are_sorted_by_their_latest_metric_with_those_without_last(three: LoggedModels) -> None:
     (model,) = three.search(["1"], parse_filter("name = 'a'", ENTITIES))
-    three.log_metrics(model.id, [metric("auc", 0.95, at=AT + timedelta(seconds=1))])
+    three.database.carry_out(three.logging_metrics(model.id, [metric("auc", 0.95, at=AT + timedelta(seconds=1))]))
     assert found(three, order=[MetricOrder(key="auc", metric=True, descending=True)])[:2] == ["a", "c"]
     assert found(three, order=[MetricOrder(key="auc", metric=True)])[:2] == ["c", "a"]
     assert found(three, order=[MetricOrder(key="auc", metric=True, dataset="da")])[0] == "a"

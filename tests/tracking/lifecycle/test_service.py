@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from mainspring.core.errors import Conflict, InvalidRequest, NotFound
 from mainspring.storage.sql.journal import edges_up, latest_events
-from mainspring.tracking.model import ForeignDataset, ModelLink
+from mainspring.tracking.model import ForeignDataset, ModelLink, Run, RunDetails
 from mainspring.tracking.search.filters import parse_filter
 from mainspring.tracking.service import Tracking
+
+
+def begun(tracking: Tracking, experiment: str, **given: Any) -> RunDetails:
+    return tracking.database.carry_out(tracking.lifecycle.beginning(experiment, **given))
+
+
+def changed(tracking: Tracking, run: str, **given: Any) -> Run:
+    return tracking.database.carry_out(tracking.lifecycle.changing(run, **given))
 
 
 @pytest.fixture
 def run(tracking: Tracking) -> str:
     experiment = tracking.create_experiment("e")
-    return str(tracking.lifecycle.begin(experiment.id, name="a").run.id)
+    return str(begun(tracking, experiment.id, name="a").run.id)
 
 
 def kinds(tracking: Tracking, run: str) -> list[str]:
@@ -27,13 +36,13 @@ def kinds(tracking: Tracking, run: str) -> list[str]:
 
 def test_every_end_and_every_beginning_anew_is_told_once(tracking: Tracking, run: str) -> None:
     for status in ("scheduled", "running", "finished", "finished", "failed", "running"):
-        tracking.lifecycle.change(run, status=status)  # type: ignore[arg-type]
+        changed(tracking, run, status=status)
     assert kinds(tracking, run) == ["RunResumed", "RunFinished", "RunFinished", "RunStarted"]
     assert tracking.get_run(run).run.ended is None
 
 
 def test_a_run_that_waits_to_begin_can_end(tracking: Tracking, run: str) -> None:
-    tracking.lifecycle.change(run, status="scheduled")
+    changed(tracking, run, status="scheduled")
     assert tracking.finish_run(run, "killed").status == "killed"
 
 
@@ -44,7 +53,7 @@ def test_a_deleted_run_comes_back_as_it_was(tracking: Tracking, run: str) -> Non
         tracking.lifecycle.delete(run)
     assert tracking.get_run(run).run.deleted is not None
     with pytest.raises(Conflict):
-        tracking.lifecycle.change(run, name="b")
+        changed(tracking, run, name="b")
     for _ in range(2):
         tracking.lifecycle.restore(run)
     assert tracking.get_run(run) == before
@@ -53,8 +62,8 @@ def test_a_deleted_run_comes_back_as_it_was(tracking: Tracking, run: str) -> Non
 
 def test_a_parent_that_is_no_run_is_left_out(tracking: Tracking, run: str) -> None:
     experiment = tracking.get_experiment("e").id
-    assert tracking.lifecycle.begin(experiment, name="b", parent="nobody").run.parent is None
-    assert tracking.lifecycle.begin(experiment, name="c", parent=run).run.parent == run
+    assert begun(tracking, experiment, name="b", parent="nobody").run.parent is None
+    assert begun(tracking, experiment, name="c", parent=run).run.parent == run
 
 
 def test_what_a_run_read_and_made_is_in_its_lineage(tracking: Tracking, run: str) -> None:
@@ -72,7 +81,7 @@ def test_what_a_run_read_and_made_is_in_its_lineage(tracking: Tracking, run: str
 
 def test_an_experiment_keeps_one_description_of_a_dataset(tracking: Tracking, run: str) -> None:
     experiment = tracking.get_experiment("e").id
-    other = tracking.lifecycle.begin(experiment, name="b").run.id
+    other = begun(tracking, experiment, name="b").run.id
     for id, context in ((run, "training"), (other, "test")):
         tracking.lifecycle.log_inputs(id, [ForeignDataset("trips", "d1", "local", "{}", context=context)])
     assert tracking.lifecycle.datasets([experiment]) == [
@@ -84,7 +93,7 @@ def test_an_experiment_keeps_one_description_of_a_dataset(tracking: Tracking, ru
 
 def test_a_search_sees_runs_in_use_deleted_or_both(tracking: Tracking, run: str) -> None:
     experiment = tracking.get_experiment("e").id
-    gone = tracking.lifecycle.begin(experiment, name="gone").run.id
+    gone = begun(tracking, experiment, name="gone").run.id
     tracking.lifecycle.delete(gone)
 
     def found(lifecycle: str) -> set[str]:
@@ -106,8 +115,8 @@ def test_a_list_in_a_tag_loses_nothing_to_those_who_add_at_once(tracking: Tracki
 
 def test_what_is_not_there_is_said_so(tracking: Tracking) -> None:
     for ask in (
-        lambda: tracking.lifecycle.begin("nobody", name="a"),
-        lambda: tracking.lifecycle.change("nobody", name="a"),
+        lambda: begun(tracking, "nobody", name="a"),
+        lambda: changed(tracking, "nobody", name="a"),
         lambda: tracking.lifecycle.delete("nobody"),
         lambda: tracking.lifecycle.restore("nobody"),
         lambda: tracking.lifecycle.log_outputs("nobody", []),

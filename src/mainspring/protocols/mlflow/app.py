@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -86,8 +87,12 @@ class _Endpoint:
             raise self._unknown(request.method, path)
         call, given = found
         ask = await self._read(request, call, given)
-        answer = await self._threads.run(lambda: call.carry_out(self._services, ask))
+        answer = await self._threads.run(lambda: self._done(call, ask))
         return json_response(answer)
+
+    def _done(self, call: Call, ask: msgspec.Struct) -> Any:
+        answer = call.carry_out(self._services, ask)
+        return self._services.database.carry_out(answer) if call.writes else answer
 
     def _unknown(self, method: str, path: str) -> MainspringError:
         allowed = ", ".join(self._table.methods(path))

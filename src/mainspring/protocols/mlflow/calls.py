@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
@@ -12,6 +13,7 @@ from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
 from mainspring.storage.objects.store import ObjectStore
+from mainspring.storage.sql.database import Database, Work
 from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
 
@@ -27,6 +29,7 @@ class Services(Protocol):
     logged_models: LoggedModels
     traces: Traces
     objects: ObjectStore
+    database: Database
 
 
 class Empty(msgspec.Struct, frozen=True):
@@ -34,12 +37,18 @@ class Empty(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One call: how it is reached, the struct of its request, and what carries it out."""
+    """One call: how it is reached, the struct of its request, and what carries it out.
+
+    One that `writes` gives, instead of its answer, the work of a transaction that ends in it, so that the works of
+    several callers may share one; `heavy` work keeps others waiting.
+    """
 
     method: str
     path: str
     ask: type[msgspec.Struct]
     carry_out: Callable[[Any, Any], Any]
+    writes: bool = False
+    heavy: bool = False
 
     @property
     def pattern(self) -> re.Pattern[str] | None:
@@ -69,14 +78,27 @@ class CallList:
         PUT, PATCH or DELETE, from the query of a GET, with the arguments of the path on top.
         """
 
-        def declare(function: Callable[[Services, Ask], Any]) -> Callable[[Services, Ask], Any]:
-            ask = get_type_hints(function)["ask"]
-            self.calls += [
-                Call(method, f"{self._base}/{path}", ask, function) for method in methods.split() for path in paths
-            ]
-            return function
+        return partial(self._declare, methods, paths, writes=False, heavy=False)
 
-        return declare
+    def writes(
+        self, methods: str, *paths: str, heavy: bool = False
+    ) -> Callable[[Callable[[Services, Ask], Work[Any]]], Callable[[Services, Ask], Work[Any]]]:
+        """Declare a function ``(services, ask) -> work`` likewise: it checks, and its work writes and gives the answer.
+
+        *heavy* says that the work may take milliseconds.
+        """
+        return partial(self._declare, methods, paths, writes=True, heavy=heavy)
+
+    def _declare(
+        self, methods: str, paths: Sequence[str], function: Callable[[Services, Ask], Any], *, writes: bool, heavy: bool
+    ) -> Callable[[Services, Ask], Any]:
+        ask = get_type_hints(function)["ask"]
+        self.calls += [
+            Call(method, f"{self._base}/{path}", ask, function, writes, heavy)
+            for method in methods.split()
+            for path in paths
+        ]
+        return function
 
 
 class CallTable:

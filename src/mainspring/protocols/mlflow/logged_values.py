@@ -6,6 +6,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from mainspring.protocols.mlflow.calls import CallList, Empty, Services
 from mainspring.protocols.mlflow.entities import ByRun, KeyValue, moment, texts
 from mainspring.protocols.mlflow.run_entities import RUN_NAME
 from mainspring.registry.logged.model import LoggedMetric
+from mainspring.storage.sql.database import Transaction, Work
 from mainspring.tracking.model import Metric
 
 MAX_KEY_CHARS, MAX_PARAM_CHARS, MAX_TAG_CHARS = 250, 6_000, 8_000
@@ -70,26 +72,23 @@ class DeleteTag(ByRun, kw_only=True):
     key: str
 
 
-@calls.on("POST", "runs/log-metric")
-def log_metric(services: Services, ask: LogMetric) -> Empty:
+@calls.writes("POST", "runs/log-metric")
+def log_metric(services: Services, ask: LogMetric) -> Work[Empty]:
     """Log one measured value."""
     metric = MetricAsk(ask.key, ask.value, ask.timestamp, ask.step, ask.model_id, ask.dataset_name, ask.dataset_digest)
-    log(services, ask.run, [metric])
-    return Empty()
+    return logging(services, ask.run, [metric])
 
 
-@calls.on("POST", "runs/log-parameter")
-def log_param(services: Services, ask: LogText) -> Empty:
+@calls.writes("POST", "runs/log-parameter")
+def log_param(services: Services, ask: LogText) -> Work[Empty]:
     """Set a param once and for all."""
-    log(services, ask.run, params=[KeyValue(ask.key, ask.value)])
-    return Empty()
+    return logging(services, ask.run, params=[KeyValue(ask.key, ask.value)])
 
 
-@calls.on("POST", "runs/set-tag")
-def set_tag(services: Services, ask: LogText) -> Empty:
+@calls.writes("POST", "runs/set-tag")
+def set_tag(services: Services, ask: LogText) -> Work[Empty]:
     """Set a tag."""
-    log(services, ask.run, tags=[KeyValue(ask.key, ask.value)])
-    return Empty()
+    return logging(services, ask.run, tags=[KeyValue(ask.key, ask.value)])
 
 
 @calls.on("POST", "runs/delete-tag")
@@ -99,42 +98,48 @@ def delete_tag(services: Services, ask: DeleteTag) -> Empty:
     return Empty()
 
 
-@calls.on("POST", "runs/log-batch")
-def log_batch(services: Services, ask: LogBatch) -> Empty:
+@calls.writes("POST", "runs/log-batch", heavy=True)
+def log_batch(services: Services, ask: LogBatch) -> Work[Empty]:
     """Log metrics, params and tags, all or nothing."""
     metrics, params, tags = ask.metrics or [], ask.params or [], ask.tags or []
     _check_sizes(metrics, params, tags)
-    log(services, ask.run_id, metrics, params, tags)
-    return Empty()
+    return logging(services, ask.run_id, metrics, params, tags)
 
 
-def log(
+def logging(
     services: Services,
     run: str,
     metrics: Sequence[MetricAsk] = (),
     params: Sequence[KeyValue] = (),
     tags: Sequence[KeyValue] = (),
-) -> None:
-    """Log what was checked for its size only."""
+) -> Work[Empty]:
+    """Plan to log what was checked for its size only."""
     kept = check_tags(tags)
     name = kept.pop(RUN_NAME, "")
-    points = [_metric(metric) for metric in metrics]
-    try:
-        services.tracking.log_batch(run, points, _check_params(params), kept)
-    except Conflict as error:
-        raise _as_told(error) from None
-    _log_of_models(services, run, metrics)
+    works: list[Work[Any]] = [
+        services.tracking.logging_batch(run, [_metric(m) for m in metrics], _check_params(params), kept)
+    ]
+    works += _of_models(services, run, metrics)
     if name:
-        services.tracking.lifecycle.change(run, name=name, tags={RUN_NAME: name})
+        works.append(services.tracking.lifecycle.changing(run, name=name, tags={RUN_NAME: name}))
+
+    def work(connection: Transaction) -> Empty:
+        try:
+            for part in works:
+                part(connection)
+        except Conflict as error:
+            raise _as_told(error) from None
+        return Empty()
+
+    return work
 
 
-def _log_of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> None:
+def _of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> list[Work[Any]]:
     by_model: dict[str, list[LoggedMetric]] = {}
     for metric in metrics:
         if metric.model_id:
             by_model.setdefault(metric.model_id, []).append(_measured(run, metric))
-    for model, measured in by_model.items():
-        services.logged_models.log_metrics(model, measured)
+    return [services.logged_models.logging_metrics(model, measured) for model, measured in by_model.items()]
 
 
 def _measured(run: str, metric: MetricAsk) -> LoggedMetric:

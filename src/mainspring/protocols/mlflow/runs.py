@@ -21,6 +21,7 @@ from mainspring.protocols.mlflow.run_entities import (
     status_of,
 )
 from mainspring.protocols.mlflow.run_filters import read_filter, read_orders
+from mainspring.storage.sql.database import Work
 
 calls = CallList()
 
@@ -76,8 +77,8 @@ class RunPage(msgspec.Struct, omit_defaults=True):
     next_page_token: str | None = None
 
 
-@calls.on("POST", "runs/create")
-def create(services: Services, ask: CreateRun) -> RunAnswer:
+@calls.writes("POST", "runs/create")
+def create(services: Services, ask: CreateRun) -> Work[RunAnswer]:
     """Start a run."""
     tags = check_tags(ask.tags or [])
     name, told = ask.run_name or "", tags.get(RUN_NAME, "")
@@ -87,7 +88,7 @@ def create(services: Services, ask: CreateRun) -> RunAnswer:
         )
     name = name or told or _invented_name()
     experiments = services.tracking.experiments
-    details = services.tracking.lifecycle.begin(
+    begin = services.tracking.lifecycle.beginning(
         ask.experiment_id if ask.experiment_id not in (None, "", "0") else experiments.default().id,
         name=name,
         started=moment(ask.start_time) if ask.start_time else None,
@@ -95,7 +96,7 @@ def create(services: Services, ask: CreateRun) -> RunAnswer:
         parent=tags.get(PARENT),
         tags={**tags, RUN_NAME: name},
     )
-    return RunAnswer(run_entity(details))
+    return lambda connection: RunAnswer(run_entity(begin(connection)))
 
 
 @calls.on("GET", "runs/get")
@@ -104,15 +105,15 @@ def get(services: Services, ask: ByRun) -> RunAnswer:
     return RunAnswer(run_entity(services.tracking.get_run(ask.run)))
 
 
-@calls.on("POST", "runs/update")
-def update(services: Services, ask: UpdateRun) -> InfoAnswer:
+@calls.writes("POST", "runs/update")
+def update(services: Services, ask: UpdateRun) -> Work[InfoAnswer]:
     """Change the name, the status or the end of a run."""
     status = None if ask.status is None else status_of(ask.status)
     ended = None if ask.end_time is None else moment(ask.end_time)
     name = ask.run_name or None
     tags = {} if name is None else {RUN_NAME: name}
-    changed = services.tracking.lifecycle.change(ask.run, name=name, status=status, ended=ended, tags=tags)
-    return InfoAnswer(run_info(changed))
+    change = services.tracking.lifecycle.changing(ask.run, name=name, status=status, ended=ended, tags=tags)
+    return lambda connection: InfoAnswer(run_info(change(connection)))
 
 
 @calls.on("POST", "runs/delete")

@@ -10,7 +10,7 @@ from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.filters import Filter
 from mainspring.registry.logged import store
 from mainspring.registry.logged.model import LoggedMetric, LoggedModel, LoggedStatus, MetricOrder, OnDataset
-from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.database import Database, Transaction, Work
 
 _BAD_CHARACTERS = "/:.%\"'"
 
@@ -100,11 +100,14 @@ class LoggedModels:
             if not store.delete_tag(connection, model, key):
                 raise NotFound(f"No tag with key {key!r} found for model with ID {model!r}.", model=model, key=key)
 
-    def log_metrics(self, model: str, metrics: Sequence[LoggedMetric]) -> None:
-        """Add values that were measured of a model; raises NotFound."""
-        with self.database.begin() as connection:
+    def logging_metrics(self, model: str, metrics: Sequence[LoggedMetric]) -> Work[None]:
+        """Plan to add values that were measured of a model; the work raises NotFound."""
+
+        def work(connection: Transaction) -> None:
             store.require(connection, model)
             store.add_metrics(connection, model, metrics)
+
+        return work
 
     def search(
         self,

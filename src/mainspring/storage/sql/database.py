@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, inspect
@@ -18,6 +18,12 @@ from mainspring.core.urls import without_secrets
 from mainspring.storage.locations import scheme_of
 from mainspring.storage.sql.schema import metadata
 
+T = TypeVar("T")
+Transaction = Connection
+"""What is read and written through; services hand it on to their stores."""
+Work = Callable[[Transaction], T]
+"""What is to be written, as a value: carried out in a transaction, alone or with that of others."""
+
 
 class Database:
     """One SQL database. Threads may share it; a process that forked must open its own.
@@ -28,6 +34,9 @@ class Database:
 
     lacks: ClassVar[Mapping[str, str]] = {}
     """What this driver cannot do, by capability, with the reason."""
+
+    driver_errors: ClassVar[tuple[type[Exception], ...]] = (DBAPIError,)
+    """What the driver raises, bare or in SQLAlchemy's wrapping."""
 
     def __init__(self, url: str, engine: Engine) -> None:
         self.url = without_secrets(url)
@@ -52,6 +61,8 @@ class Database:
         """
         with self._said_clearly():
             with self._turn(), self.engine.connect() as connection:
+                # Said here, because statements that go to the driver itself do not let SQLAlchemy begin it.
+                connection.begin()
                 self._enter(connection, writes=True)
                 try:
                     yield connection
@@ -61,6 +72,25 @@ class Database:
                 written = self._commit(connection)
             if written:
                 self._make_durable()
+
+    def carry_out(self, work: Work[T]) -> T:
+        """Do *work* in a transaction of its own, as `begin` opens one; gives what it gives."""
+        with self.begin() as connection:
+            return work(connection)
+
+    def together(self, works: Sequence[Work[Any]], *, wait: bool = True) -> list[Any] | None:
+        """Do several works, each whole or not at all, and return once all of them are durable.
+
+        Gives what each gave, or the Exception that it raised, in their order. Without *wait* nothing is done, and None
+        is given, when it would have to wait for another writer, or for the network.
+        """
+        return [self._outcome(work) for work in works] if wait else None
+
+    def _outcome(self, work: Work[Any]) -> Any:
+        try:
+            return self.carry_out(work)
+        except Exception as error:  # noqa: BLE001 (whose work it was will be told)
+            return error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -110,15 +140,18 @@ class Database:
     def _make_durable(self) -> None:
         """Return once what was committed before survives a power cut."""
 
-    def _understood(self, error: DBAPIError) -> MainspringError | None:
-        """Give what an error of the database means to the caller; None: it is a mistake in what was asked of it."""
+    def _understood(self, error: Exception) -> MainspringError | None:
+        """Give what an error of the database means to the caller; None: it is a mistake in what was asked of it.
+
+        The error is the driver's own, or SQLAlchemy's around it.
+        """
         raise NotImplementedError
 
     @contextmanager
     def _said_clearly(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except self.driver_errors as error:
             if (understood := self._understood(error)) is None:
                 raise
             raise understood from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
-from sqlalchemy import Column, Connection, Index, Row, Table, Text, select, text
+from sqlalchemy import Column, Connection, Index, Row, Table, Text, select
 
 from mainspring.core.actor import current_actor
 from mainspring.core.events import Edge, Event, Recorded
-from mainspring.storage.sql.schema import Identity64, Instant, Packed, metadata, upsert
+from mainspring.storage.sql.schema import Identity64, Instant, Packed, metadata
+from mainspring.storage.sql.statements import Statement
 
 events = Table(
     "events",
@@ -44,6 +45,16 @@ event_refs = Table(  # Every ref that an event names; lineage keeps an edge once
     Column("event", Identity64, primary_key=True, autoincrement=False),
 )
 
+# Nearly every change emits, so these go to the driver itself.
+_INSERT_EVENT = Statement(
+    "INSERT INTO events (kind, at, actor, origin, body, reads, makes) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+_INSERT_REF = Statement("INSERT INTO event_refs (ref, event) VALUES (?, ?)")
+_INSERT_EDGE = Statement(
+    "INSERT INTO lineage (source, target, kind, event) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (source, target, kind) DO NOTHING"
+)
+_TAKE_TURN = Statement("SELECT pg_advisory_xact_lock(?)")
 _EMIT_LOCK = 0x6D61696E  # any constant that every Mainspring process on this database shares
 
 
@@ -54,29 +65,27 @@ def emit(connection: Connection, event: Event) -> int:
     writer anyhow), so whoever has read up to a number has missed nothing before it. Emit last in a transaction.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EMIT_LOCK})
+        _TAKE_TURN.rows(connection, [_EMIT_LOCK])
     actor = current_actor()
     reads, makes = event.reads(), event.makes()
-    row = {
-        "kind": event.kind,
-        "at": datetime.now(UTC),
-        "actor": actor.name,
-        "origin": actor.origin,
-        "body": msgspec.to_builtins(event),
-        "reads": reads,
-        "makes": makes,
-    }
-    number = int(connection.execute(events.insert().returning(events.c.id), row).scalar_one())
-    named = [{"ref": ref, "event": number} for ref in dict.fromkeys([*reads, *makes])]
-    if named:
-        connection.execute(event_refs.insert(), named)
+    row = (
+        event.kind,
+        time.time_ns() // 1000,
+        actor.name,
+        actor.origin,
+        *(msgspec.json.encode(part).decode() for part in (event, reads, makes)),
+    )
+    found = _INSERT_EVENT.first(connection, row)
+    number: int = found[0] if found else 0
+    _INSERT_REF.run_many(connection, [(ref, number) for ref in dict.fromkeys([*reads, *makes])])
     edges = [
-        {"source": source, "target": target, "kind": event.kind, "event": number}
+        (source, target, event.kind, number)
         for source in dict.fromkeys(reads)
         for target in dict.fromkeys(makes)
         if source != target
     ]
-    upsert(connection, lineage, edges, keys=["source", "target", "kind"], update=[])
+    if edges:
+        _INSERT_EDGE.run_many(connection, edges)
     return number
 
 

@@ -29,6 +29,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def instant(microseconds: int) -> datetime:
+    """Give the datetime that an integer of the database stands for."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime, stored as integer microseconds since 1970 UTC: exact, sortable, the same in both dialects."""
 
@@ -45,7 +50,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Give the datetime in UTC."""
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else instant(value)
 
 
 class Packed(TypeDecorator[Any]):

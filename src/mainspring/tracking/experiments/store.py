@@ -25,6 +25,8 @@ from sqlalchemy.exc import IntegrityError
 from mainspring.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
 from mainspring.core.filters import Comparison, Field, Filter, Order
 from mainspring.storage.sql.matching import condition
+from mainspring.storage.sql.schema import instant
+from mainspring.storage.sql.statements import Statement
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.comparing.values import Kind
@@ -47,6 +49,20 @@ def find_experiment(connection: Connection, id: str) -> Experiment | None:
     """Find an experiment by its id."""
     rows = connection.execute(select(experiments).where(experiments.c.id == id)).all()
     return next(iter(experiments_of(connection, rows)), None)
+
+
+_OWNER = Statement("SELECT id, name, created, deleted, location FROM experiments WHERE id = ?")
+
+
+def find_owner(connection: Connection, id: str) -> Experiment | None:
+    """Find an experiment by its id, without its tags, for a run that begins in it."""
+    found = _OWNER.first(connection, (id,))
+    if found is None:
+        return None
+    number, name, created, deleted, location = found
+    return Experiment(
+        number, name, instant(created), deleted=None if deleted is None else instant(deleted), location=location
+    )
 
 
 def lock_experiment(connection: Connection, id: str) -> Experiment:

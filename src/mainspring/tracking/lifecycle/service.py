@@ -12,7 +12,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.ids import new_id
 from mainspring.core.refs import ref
-from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.database import Database, Transaction, Work
 from mainspring.storage.sql.journal import emit
 from mainspring.tracking import store
 from mainspring.tracking.events import (
@@ -55,7 +55,7 @@ class RunLifecycle:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
 
-    def begin(
+    def beginning(
         self,
         experiment: str,
         *,
@@ -64,32 +64,35 @@ class RunLifecycle:
         user: str | None = None,
         parent: str | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> RunDetails:
-        """Start a run in the experiment with this id; a *parent* that is no run is left out.
+    ) -> Work[RunDetails]:
+        """Plan to start a run in the experiment with this id; a *parent* that is no run is left out.
 
-        Raises NotFound, and Conflict when the experiment is deleted.
+        Raises InvalidRequest; the work raises NotFound, and Conflict when the experiment is deleted.
         """
         kept = dict(tags or {})
         check_texts(kept, "tag")
         check_texts({"name": name}, "run")
-        now = self._clock.now()
-        with self._database.begin() as connection:
-            owner = experiment_store.find_experiment(connection, experiment)
+        now, run = self._clock.now(), new_id()
+
+        def work(connection: Transaction) -> RunDetails:
+            owner = experiment_store.find_owner(connection, experiment)
             if owner is None:
                 raise NotFound(f"No Experiment with id={experiment} exists", experiment=experiment)
             experiment_store.require_active(owner)
             above = parent if parent is not None and lifecycle_store.run_exists(connection, parent) else None
             fresh = Run(
-                new_id(), name, owner.name, "running", started or now, parent=above, user=user,
+                run, name, owner.name, "running", started or now, parent=above, user=user,
                 experiment_id=owner.id, location=owner.location,
             )  # fmt: skip
             store.insert_run(connection, fresh, None)
             store.set_tags(connection, fresh.id, kept)
             above_ref = None if above is None else run_ref(above)
             emit(connection, RunStarted(run=fresh.ref, experiment=owner.name, parent=above_ref))
-        return RunDetails(fresh, tags=kept)
+            return RunDetails(fresh, tags=kept)
 
-    def change(
+        return work
+
+    def changing(
         self,
         run: str,
         *,
@@ -97,20 +100,27 @@ class RunLifecycle:
         status: RunStatus | None = None,
         ended: datetime | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Run:
-        """Change what is given. Raises NotFound, and Conflict when the run is deleted."""
+    ) -> Work[Run]:
+        """Plan to change what is given.
+
+        Raises InvalidRequest; the work raises NotFound, and Conflict when the run is deleted.
+        """
         check_texts({"name": name or ""}, "run")
         check_texts(tags or {}, "tag")
-        with store.writing(self._database, run) as connection:
+
+        def work(connection: Transaction) -> Run:
+            store.lock_run(connection, run)
             found = store.require_run(connection, run)
             lifecycle_store.change(connection, run, name=name, status=status, ended=ended)
-            store.set_tags(connection, run, dict(tags or {}))
+            store.set_tags(connection, run, tags or {})
             if status is not None and status != found.status:
                 if status in _ENDS:
                     emit(connection, RunFinished(run=found.ref, status=status))
                 elif found.status in _ENDS:
                     emit(connection, RunResumed(run=found.ref))
             return store.require_run(connection, run)
+
+        return work
 
     def delete(self, run: str) -> None:
         """Delete a run so that it can be restored; one that is deleted stays so. Raises NotFound."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
+from mainspring.storage.sql.statements import Statement
 from mainspring.tracking.model import RunStatus
 from mainspring.tracking.store import runs
+
+_EXISTS = Statement("SELECT id FROM runs WHERE id = ?")
 
 
 def run_exists(connection: Connection, run: str) -> bool:
     """Tell whether there is a run with this id."""
-    return connection.execute(select(runs.c.id).where(runs.c.id == run)).first() is not None
+    return _EXISTS.first(connection, (run,)) is not None
 
 
 def change(

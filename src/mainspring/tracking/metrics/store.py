@@ -21,12 +21,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    select,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from mainspring.storage.sql.schema import Identity64, metadata, upsert
+from mainspring.storage.sql.schema import Identity64, metadata
+from mainspring.storage.sql.statements import Statement, listed
 from mainspring.tracking.model import Metric
 
 NAN = 2**63 - 1
@@ -103,6 +101,19 @@ class Point(NamedTuple):
     value: int
 
 
+# Each logged value passes here, so these go to the driver itself.
+_FIND = Statement("SELECT id, key, step, at_us, value FROM metric_series WHERE run = ? AND key = ?")
+_FIND_MANY = Statement(
+    "SELECT id, key, step, at_us, value FROM metric_series WHERE run = ? AND key IN (SELECT value FROM json_each(?))",
+    postgresql="SELECT id, key, step, at_us, value FROM metric_series WHERE run = ? AND key = ANY(?)",
+)
+_ADD = Statement("INSERT INTO metric_series (run, key, step, at_us, value) VALUES (?, ?, ?, ?, ?)")
+_MOVE_ON = Statement("UPDATE metric_series SET step = ?, at_us = ?, value = ? WHERE id = ?")
+_ADD_POINT = Statement(
+    "INSERT INTO metric_points (series, step, at_us, value) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+
+
 def insert_points(connection: Connection, run: str, metrics: Sequence[Metric], now_us: int) -> None:
     """Insert points and move the latest ones on; exact duplicates are ignored. The run must be locked."""
     by_key: dict[str, list[Point]] = {}
@@ -110,29 +121,28 @@ def insert_points(connection: Connection, run: str, metrics: Sequence[Metric], n
         at_us = now_us if metric.at_us is None else metric.at_us
         by_key.setdefault(metric.key, []).append(Point(metric.step, at_us, sortable(metric.number)))
     numbers = _advance(connection, run, {key: max(found) for key, found in by_key.items()})
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    rows = [
-        {"series": numbers[key], "step": point.step, "at_us": point.at_us, "value": from_sortable(point.value)}
-        for key, found in by_key.items()
-        for point in found
-    ]
-    connection.execute(insert(points).on_conflict_do_nothing(), rows)
+    rows = [(numbers[key], *point) for key, found in by_key.items() for point in found]
+    if len(rows) == 1:
+        _ADD_POINT.run(connection, rows[0])
+    else:
+        _ADD_POINT.run_many(connection, rows)
 
 
 def _advance(connection: Connection, run: str, latest: dict[str, Point]) -> dict[str, int]:
-    rows = [
-        {"run": run, "key": key, "step": p.step, "at_us": p.at_us, "value": from_sortable(p.value)}
-        for key, p in latest.items()
-    ]
-    upsert(connection, series, rows, keys=["run", "key"], update=[])
-    mine = (series.c.run == run) & series.c.key.in_(list(latest))
-    numbers: dict[str, int] = {}
-    for number, key, step, at_us, value in connection.execute(
-        select(series.c.id, series.c.key, series.c.step, series.c.at_us, series.c.value).where(mine)
-    ):
-        numbers[key] = number
-        new = latest[key]
-        if new > Point(step, at_us, sortable(value)):
-            values = {"step": new.step, "at_us": new.at_us, "value": from_sortable(new.value)}
-            connection.execute(update(series).where(series.c.id == number).values(values))
-    return numbers
+    known = _find(connection, run, list(latest))
+    fresh = [key for key in latest if key not in known]
+    if fresh:
+        _ADD.run_many(connection, [(run, key, *latest[key]) for key in fresh])
+        known |= _find(connection, run, fresh)
+    moved = [(*latest[key], number) for key, (number, last) in known.items() if latest[key] > last]
+    if moved:
+        _MOVE_ON.run_many(connection, moved)
+    return {key: number for key, (number, _) in known.items()}
+
+
+def _find(connection: Connection, run: str, keys: Sequence[str]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    if len(keys) == 1:
+        found = _FIND.rows(connection, (run, keys[0]))
+    else:
+        found = _FIND_MANY.rows(connection, (run, listed(connection, keys)))
+    return {key: (number, tuple(last)) for number, key, *last in found}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
+import psycopg
 import psycopg.errors
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mainspring.core.errors import InvalidRequest, MainspringError, Unavailable
 from mainspring.core.urls import without_secrets
@@ -16,6 +17,8 @@ from mainspring.storage.sql.database import Database
 
 class PostgresqlDatabase(Database):
     """A database of a PostgreSQL server."""
+
+    driver_errors = (DBAPIError, psycopg.Error)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -28,10 +31,11 @@ class PostgresqlDatabase(Database):
             ) from None
         return cls(url, create_engine(parsed, pool_size=10, max_overflow=30, pool_pre_ping=True))
 
-    def _understood(self, error: DBAPIError) -> MainspringError | None:
-        said = str(error.orig).strip().partition("\n")[0]
-        if isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction):
+    def _understood(self, error: Exception) -> MainspringError | None:
+        own = error.orig if isinstance(error, DBAPIError) else error
+        said = str(own).strip().partition("\n")[0]
+        if isinstance(own, psycopg.errors.ReadOnlySqlTransaction):
             said += ": the server takes no writes, as a standby does; give the URL of the primary"
-        elif not isinstance(error, OperationalError | InterfaceError):
+        elif not isinstance(own, psycopg.OperationalError | psycopg.InterfaceError):
             return None
         return Unavailable(f"the database {self.url} does not work: {said}", url=self.url)

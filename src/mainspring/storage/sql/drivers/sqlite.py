@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mainspring.core.errors import Corrupt, InvalidRequest, MainspringError, Unavailable
 from mainspring.storage.durable import flush_path
-from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.database import Database, Work
 from mainspring.storage.sql.group_sync import GroupSync
 
 BUSY_TIMEOUT_MS = 30_000
@@ -38,12 +38,15 @@ class SqliteDatabase(Database):
     writers cost the disk hardly more than one. Another reader may see a commit some milliseconds before it is durable.
     """
 
+    driver_errors = (DBAPIError, sqlite3.Error)
+
     def __init__(self, url: str, engine: Engine) -> None:
         super().__init__(url, engine)
         self._log = Path(f"{engine.url.database}-wal")
         self._writer = threading.Lock()
         self._durable = GroupSync(self._sync_log)
         self._before = threading.local()
+        self._standing: Connection | None = None
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -67,6 +70,72 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "connect", _prepare)
         return cls(url, engine)
+
+    def together(self, works: Sequence[Work[Any]], *, wait: bool = True) -> list[Any] | None:
+        """Do several works in one transaction, with one sync of the disk; see `Database.together`."""
+        if wait:
+            with self.begin() as connection:
+                return [self._apart(connection, work) for work in works]
+        if not self._writer.acquire(blocking=False):
+            return None
+        try:
+            with self._said_clearly():
+                done = self._at_once(works)
+        finally:
+            self._writer.release()
+        if done is None:
+            return None
+        outcomes, written = done
+        if written:
+            self._make_durable()
+        return outcomes
+
+    def close(self) -> None:
+        """Close every connection that nobody uses."""
+        self._drop_standing()
+        super().close()
+
+    def _at_once(self, works: Sequence[Work[Any]]) -> tuple[list[Any], bool] | None:
+        # On a connection that stays open: to take one from the pool costs as much as a small transaction.
+        if self._standing is None:
+            self._standing = self.engine.connect()
+            self._standing.exec_driver_sql("PRAGMA busy_timeout=0")
+        driver = _driver(self._standing)
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return None
+            raise
+        before = driver.total_changes
+        try:
+            outcomes = [self._apart(self._standing, work) for work in works]
+            driver.execute("COMMIT")
+        except BaseException:
+            self._drop_standing()
+            raise
+        if self._standing.in_transaction():  # A work spoke through SQLAlchemy, which thinks of one of its own.
+            self._standing.rollback()
+        return outcomes, driver.total_changes != before
+
+    def _apart(self, connection: Connection, work: Work[Any]) -> Any:
+        driver = _driver(connection)
+        driver.execute("SAVEPOINT work")
+        try:
+            outcome = work(connection)
+        except Exception as error:
+            if not driver.in_transaction:  # The disk is full, say, and all of it was rolled back.
+                raise
+            driver.execute("ROLLBACK TO work")
+            outcome = (isinstance(error, self.driver_errors) and self._understood(error)) or error
+        driver.execute("RELEASE work")
+        return outcome
+
+    def _drop_standing(self) -> None:
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.invalidate()
+            standing.close()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -102,20 +171,25 @@ class SqliteDatabase(Database):
         with suppress(FileNotFoundError):
             flush_path(self._log)
 
-    def _understood(self, error: DBAPIError) -> MainspringError | None:
-        if isinstance(error, OperationalError):
-            said = str(error.orig).strip().partition("\n")[0]
+    def _understood(self, error: Exception) -> MainspringError | None:
+        own = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(own, sqlite3.OperationalError):
+            said = str(own).strip().partition("\n")[0]
             remedies = [f"{said}: {remedy}" for mark, remedy in _REMEDIES.items() if mark in said]
             return Unavailable(f"the database {self.url} does not work: {(remedies or [said])[0]}", url=self.url)
         # The bare class is SQLite's word for a file that is damaged or none of its own.
-        if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
-            return Corrupt(f"the database {self.url} is damaged: {error.orig}; restore it from a backup", url=self.url)
+        if type(own) is sqlite3.DatabaseError:
+            return Corrupt(f"the database {self.url} is damaged: {own}; restore it from a backup", url=self.url)
         return None
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
 def _state(connection: Connection, *, rows_only: bool) -> tuple[int, int]:
     """Give how many rows the connection has changed so far, and the version of the schema that it sees."""
-    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver = _driver(connection)
     schema: int = 0 if rows_only else driver.execute("PRAGMA schema_version").fetchone()[0]
     return driver.total_changes, schema
 
