@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from mainspring.cli.verbs import ServiceGroup
 
+_MARKS = ("rename", "delete", "restore", "note", "star", "archive")
+
 feature = ServiceGroup(
     "feature",
     "mainspring.features.service:Features",
     "features",
     help="Feature views: one definition, read point-in-time correct offline and by key online.",
 )
+experiment = ServiceGroup(
+    "experiment",
+    "mainspring.tracking.organising.experiments:ExperimentOrganiser",
+    "experiments",
+    help="Experiments and their folders: find, rename, move, note, star, archive, delete and restore them.",
+    also={"tracking": "mainspring.tracking.service:Tracking"},
+    takes=lambda operation: operation.endswith(("_experiment", "_experiments", "_folder", "_folders")),
+    verbs={
+        "search_experiments": "list",
+        "list_experiments": "names",
+        "list_folders": "folders",
+        **{f"{verb}_experiment": verb for verb in ("create", "get", "tag", *_MARKS)},
+    },
+)
 run = ServiceGroup(
     "run",
     "mainspring.tracking.service:Tracking",
     "tracking",
-    help="Experiments and runs with their parameters, metrics, tags and artifacts.",
+    help="Runs with their parameters, metrics, tags and artifacts.",
+    also={"runs": "mainspring.tracking.organising.runs:RunOrganiser"},
+    takes=lambda operation: not operation.endswith(("_experiment", "_experiments")),
     verbs={
         "search_runs": "search",
-        "get_run": "get",
-        "create_run": "create",
-        "finish_run": "finish",
-        "resume_run": "resume",
         "list_artifacts": "artifacts",
-        "list_experiments": "experiments",
+        "list_groups": "groups",
+        **{f"{verb}_run": verb for verb in ("get", "create", "finish", "resume", "group", *_MARKS)},
     },
 )
 training = ServiceGroup(

@@ -18,18 +18,27 @@ from mainspring.core.operations import Argument, Operation, operations
 
 
 class ServiceGroup(click.Group):
-    """The commands of one service; it is imported only when one of them is asked for.
+    """The commands of one noun, of one service or several; they are imported only when one of them is asked for.
 
-    A verb is called as its operation is, unless *verbs* gives it a name that the noun before it makes shorter.
+    A verb is called as its operation is, unless *verbs* gives it a name that the noun before it makes shorter. Where a
+    service has more nouns than one, *takes* tells which of its operations are this one's.
     """
 
     def __init__(
-        self, name: str, service: str, attribute: str, *, help: str, verbs: Mapping[str, str] | None = None
+        self,
+        name: str,
+        service: str,
+        attribute: str,
+        *,
+        help: str,
+        verbs: Mapping[str, str] | None = None,
+        also: Mapping[str, str] | None = None,
+        takes: Callable[[str], bool] = lambda operation: True,
     ) -> None:
         super().__init__(name=name, help=help, no_args_is_help=True)
         self._verbs = verbs or {}
-        self._service = service
-        self._attribute = attribute
+        self._services = {attribute: service, **(also or {})}
+        self._takes = takes
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the verbs of the service and those written by hand."""
@@ -41,12 +50,16 @@ class ServiceGroup(click.Group):
         if written is not None:
             return written
         found = self._operations().get(name)
-        return None if found is None else derive(found, name, self._attribute)
+        return None if found is None else derive(found[1], name, found[0])
 
-    def _operations(self) -> dict[str, Operation]:
-        module, attribute = self._service.split(":")
-        service = getattr(import_module(module), attribute)
-        return {self._verbs.get(op.name, op.name.replace("_", "-")): op for op in operations(service)}
+    def _operations(self) -> dict[str, tuple[str, Operation]]:
+        return {
+            self._verbs.get(op.name, op.name.replace("_", "-")): (attribute, op)
+            for attribute, place in self._services.items()
+            for module, _, name in [place.partition(":")]
+            for op in operations(getattr(import_module(module), name))
+            if self._takes(op.name)
+        }
 
 
 def derive(op: Operation, name: str, attribute: str) -> click.Command:

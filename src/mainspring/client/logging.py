@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from mainspring.client.sending import WRITER, Batch, End, Origin, Sender, Start, encode, send_spooled
 from mainspring.core.errors import Conflict, OverLimit, Unavailable
 from mainspring.core.ids import new_id
-from mainspring.core.refs import check_name
+from mainspring.core.refs import check_path_name
 from mainspring.runtime.spool import SpoolWriter
 from mainspring.tracking.environment import capture_environment
 from mainspring.tracking.limits import check_batch, check_texts
@@ -237,7 +237,7 @@ def start_run(
     """
     texts = {key: str(value) for key, value in (params or {}).items()}
     check_batch([], texts, tags or {})
-    check_name(experiment, "experiment")
+    check_path_name(experiment, "experiment")
     run = new_id()
     begin = Start(run, experiment, name, parent, texts, dict(tags or {}), datetime.now(UTC))
     return RunLogger(tracking, run, spool=spool, begin=begin)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mainspring.releases.service import Releases
     from mainspring.rollouts.service import Rollouts
     from mainspring.storage.objects.store import ObjectStore
+    from mainspring.tracking.organising.experiments import ExperimentOrganiser
+    from mainspring.tracking.organising.runs import RunOrganiser
     from mainspring.tracking.service import Tracking
     from mainspring.training.service import Training
     from mainspring.triggers.service import Triggers
@@ -50,6 +52,8 @@ SERVICES = {
     "datasets": "mainspring.datasets.service:Datasets",
     "features": "mainspring.features.service:Features",
     "tracking": "mainspring.tracking.service:Tracking",
+    "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
+    "runs": "mainspring.tracking.organising.runs:RunOrganiser",
     "registry": "mainspring.registry.service:Registry",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
@@ -73,6 +77,8 @@ class Session:
     datasets: Datasets
     features: Features
     tracking: Tracking
+    experiments: ExperimentOrganiser
+    runs: RunOrganiser
     registry: Registry
     predictions: PredictionLog
     lineage: Lineage

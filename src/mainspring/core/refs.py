@@ -14,7 +14,10 @@ _VERSION = re.compile(r"0{0,9}[1-9][0-9]{0,17}")  # what 64 bits hold
 _ALIAS = re.compile(r"(?![0-9]+$)[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 # Models and prompts come with the names that their authors gave them elsewhere: "Sales, south (v2)" is one.
 _FREE_NAME = re.compile(r"(?!\.{1,2}$)[^\s/:@\x00-\x1f\x7f]([^/:@\x00-\x1f\x7f]{0,248}[^\s/:@\x00-\x1f\x7f])?")
-_FREE_KINDS = frozenset({"model"})
+# An experiment lies in folders: "team/project/churn".
+_PATH = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern}){{0,15}}")
+_KINDS = {"model": _FREE_NAME, "experiment": _PATH}
+_MAX_PATH_CHARS = 500
 _WHAT = "expected kind:name, kind:name@7 or kind:name@alias, such as model:churn@champion"
 
 
@@ -86,6 +89,17 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def check_path_name(name: str, what: str) -> str:
+    """Return *name*, or raise InvalidRequest when it cannot be the name of a *what* that may lie in folders."""
+    if not _PATH.fullmatch(name) or len(name) > _MAX_PATH_CHARS:
+        raise InvalidRequest(
+            f"{name!r} cannot be the name of a {what}: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a "
+            f"letter or digit, behind up to 15 folders of such names and '/', {_MAX_PATH_CHARS} characters in all",
+            name=name,
+        )
+    return name
+
+
 def check_alias(alias: str) -> str:
     """Return *alias*, or raise InvalidRequest when it cannot be an alias (it must not look like a version)."""
     if not _ALIAS.fullmatch(alias):
@@ -98,4 +112,4 @@ def check_alias(alias: str) -> str:
 
 
 def _names(kind: str) -> re.Pattern[str]:
-    return _FREE_NAME if kind in _FREE_KINDS else _NAME
+    return _KINDS.get(kind, _NAME)

@@ -32,6 +32,8 @@ from mainspring.storage.objects.store import open_objects
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
 from mainspring.traces.service import Traces
+from mainspring.tracking.organising.experiments import ExperimentOrganiser
+from mainspring.tracking.organising.runs import RunOrganiser
 from mainspring.tracking.service import Tracking
 from mainspring.training.service import Training
 from mainspring.triggers.service import Triggers
@@ -82,6 +84,8 @@ class Platform(Session):
             "datasets": datasets,
             "features": features,
             "tracking": tracking,
+            "experiments": ExperimentOrganiser(database),
+            "runs": RunOrganiser(database),
             "registry": registry,
             "predictions": predictions,
             "lineage": Lineage(database),

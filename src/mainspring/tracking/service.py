@@ -12,7 +12,7 @@ from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from mainspring.core.ids import new_id
 from mainspring.core.operations import operation
-from mainspring.core.refs import Ref, check_name
+from mainspring.core.refs import Ref, check_name, check_path_name
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Transaction, Work
@@ -43,6 +43,7 @@ from mainspring.tracking.model import (
     Environment,
     Experiment,
     History,
+    Lifecycle,
     Metric,
     Run,
     RunDetails,
@@ -53,6 +54,8 @@ from mainspring.tracking.model import (
     microseconds,
     run_ref,
 )
+from mainspring.tracking.organising.model import Archived
+from mainspring.tracking.organising.store import runs_within, shown_runs
 from mainspring.tracking.paging import bounded
 from mainspring.tracking.search import store as search_store
 from mainspring.tracking.search.filters import parse_filter, parse_order
@@ -82,7 +85,7 @@ class Tracking:
         Raises AlreadyExists when there is one of this name.
         """
         check_texts(tags or {}, "tag")
-        return self.experiments.add(check_name(name, "experiment"), tags)
+        return self.experiments.add(check_path_name(name, "experiment"), tags)
 
     @operation("GET /experiments")
     def list_experiments(self, after: str = "", limit: int = 100) -> list[Experiment]:
@@ -93,7 +96,7 @@ class Tracking:
         with self.database.read() as connection:
             return store.find_experiments(connection, after=after, limit=bounded(limit))
 
-    @operation("GET /experiments/{name}")
+    @operation("GET /experiments/{name:path}")
     def get_experiment(self, name: str) -> Experiment:
         """Get an experiment by its name.
 
@@ -102,7 +105,7 @@ class Tracking:
         with self.database.read() as connection:
             return store.require_experiment(connection, name)
 
-    @operation("POST /experiments/{name}/tags")
+    @operation("POST /experiments/{name:path}/tags")
     def tag_experiment(self, name: str, tags: dict[str, str]) -> Experiment:
         """Set tags of an experiment.
 
@@ -115,7 +118,7 @@ class Tracking:
 
     # Runs
 
-    @operation("POST /experiments/{experiment}/runs")
+    @operation("POST /experiments/{experiment:path}/runs")
     def create_run(
         self,
         experiment: str,
@@ -134,7 +137,7 @@ class Tracking:
         writes nothing. Raises NotFound for an unknown *parent*.
         """
         check_batch([], params or {}, tags or {})
-        check_name(experiment, "experiment")
+        check_path_name(experiment, "experiment")
         check_texts({"name": name or ""}, "run")
         now = self.clock.now()
         id = check_name(run or new_id(), "run")
@@ -177,18 +180,22 @@ class Tracking:
         include: list[RunPart] | None = None,
         limit: int = 100,
         page: str | None = None,
+        under: str = "",
+        lifecycle: Lifecycle = "active",
+        archived: Archived = "hidden",
     ) -> RunPage:
         """Find runs, newest first.
 
         *order_by* sorts them otherwise: ``["metrics.auc desc"]``. *where* is a filter such as ``metrics.auc > 0.9 and
-        tags.team = 'ads'``; *include* says what comes with each run (default: everything); an empty list is fastest.
+        tags.team = 'ads'``; *under* takes the experiments of a folder, *lifecycle* ``deleted`` what can be restored;
+        *include* says what comes with each run (default: everything); an empty list is fastest.
         Raises InvalidRequest for what cannot be read.
         """
-        condition = parse_filter(where)
-        order = [parse_order(text) for text in order_by or []]
+        condition, order = parse_filter(where), [parse_order(text) for text in order_by or []]
+        within = shown_runs(archived) & runs_within(experiments or [], under.strip("/"), self.database.dialect)
         with self.database.read() as connection:
             found, next_page = search_store.find_runs(
-                connection, search_store.named(experiments or []), condition, order, limit=bounded(limit), page=page
+                connection, within, condition, order, lifecycle=lifecycle, limit=bounded(limit), page=page
             )
             return RunPage(
                 search_store.details_of(connection, found, _PARTS if include is None else include), next_page

@@ -43,6 +43,24 @@ def condition(where: Filter, test: Callable[[Comparison], ColumnElement[bool]]) 
     return test(where)
 
 
+def below(path: ColumnElement[Any], folder: str, dialect: str) -> ColumnElement[bool]:
+    """Give the test of a path that lies below a folder; the empty one holds all.
+
+    LIKE would ignore case on SQLite, and take % for anything.
+    """
+    if not folder:
+        return true()
+    if dialect == "sqlite":
+        # Its order is that of the bytes, so a folder is a range of an index: '0' comes after '/'.
+        return and_(path > f"{folder}/", path < f"{folder}0")
+    return func.starts_with(path, f"{folder}/")
+
+
+def position(text: ColumnElement[Any], sign: str, dialect: str) -> ColumnElement[int]:
+    """Give where *sign* stands in a text, from 1 on; 0 when it does not."""
+    return func.instr(text, sign) if dialect == "sqlite" else func.strpos(text, sign)
+
+
 def _like(column: ColumnElement[Any], pattern: str, dialect: str) -> ColumnElement[bool]:
     if dialect != "sqlite":
         return column.like(pattern, escape="")

@@ -102,8 +102,7 @@ class Experiments:
 
         Raises InvalidRequest for what cannot be read.
         """
-        condition = _checked(parse_filter(where, _ENTITIES))
-        order = [parse_order(text, _ENTITIES) for text in order_by or []] or _NEWEST
+        condition, order = read_search(where, order_by)
         self.default()
         with self._database.read() as connection:
             return store.search(
@@ -157,6 +156,12 @@ class Experiments:
             if not store.delete_tag(connection, id, key):
                 raise NotFound(f"No tag with name: {key} in experiment with id {id}", experiment=id, key=key)
             store.touch(connection, id, self._clock.now())
+
+
+def read_search(where: str, order_by: Sequence[str] | None) -> tuple[Filter, list[Order]]:
+    """Read what is searched for and in which order, newest first by default. Raises InvalidRequest."""
+    order = [parse_order(text, _ENTITIES) for text in order_by or []] or _NEWEST
+    return _checked(parse_filter(where, _ENTITIES)), order
 
 
 def _check_name(name: str) -> None:

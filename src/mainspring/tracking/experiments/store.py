@@ -17,6 +17,7 @@ from sqlalchemy import (
     literal,
     not_,
     select,
+    true,
     type_coerce,
     update,
 )
@@ -82,12 +83,17 @@ def search(
     lifecycle: Lifecycle,
     limit: int,
     page: str | None,
+    within: ColumnElement[bool] | None = None,
 ) -> tuple[list[Experiment], str | None]:
-    """Find experiments, and the token of the next page if there is one. Raises InvalidRequest for a foreign token."""
+    """Find experiments for which *within* holds, and the token of the next page if there is one.
+
+    Raises InvalidRequest for a foreign token.
+    """
     terms = [(_column(part.field)[0], part.descending) for part in order]
     terms.append((experiments.c.id, False))
     query = select(experiments, *(column.label(f"order{at}") for at, (column, _) in enumerate(terms)))
     query = query.where(
+        true() if within is None else within,
         in_lifecycle(experiments.c.deleted, lifecycle),
         condition(where, partial(_comparison, dialect=connection.dialect.name)),
     )

@@ -13,18 +13,17 @@ from sqlalchemy import (
     Connection,
     Table,
     Text,
-    and_,
     case,
     delete,
     func,
     or_,
     select,
     text,
-    true,
 )
 
 from mainspring.core.errors import Conflict
 from mainspring.storage.sql.database import Database
+from mainspring.storage.sql.matching import below, position
 from mainspring.storage.sql.schema import metadata, upsert
 from mainspring.tracking import store as tracking_store
 from mainspring.tracking.artifacts import parents
@@ -92,7 +91,7 @@ def set_file(connection: Connection, place: Place, artifact: Artifact) -> None:
     rows = _rows(place)
     path = rows.table.c.path
     clash = select(path).where(
-        rows.of_place, or_(path.in_(parents(artifact.path)), _below(connection, path, artifact.path))
+        rows.of_place, or_(path.in_(parents(artifact.path)), below(path, artifact.path, connection.dialect.name))
     )
     if (other := connection.execute(clash.limit(1)).scalar()) is not None:
         raise Conflict(f"{artifact.path!r} and {other!r} cannot both be files", path=artifact.path)
@@ -112,14 +111,14 @@ def files_below(connection: Connection, place: Place, folder: str) -> list[Artif
     """List the files of a folder and of those inside it; the empty one is the whole place."""
     table, _, _ = rows = _rows(place)
     query = select(table.c.path, table.c.digest, table.c.size)
-    found = connection.execute(query.where(rows.of_place, _below(connection, table.c.path, folder)))
+    found = connection.execute(query.where(rows.of_place, below(table.c.path, folder, connection.dialect.name)))
     return sorted((Artifact(*row) for row in found), key=lambda artifact: artifact.path)
 
 
 def has_files(connection: Connection, place: Place, folder: str) -> bool:
     """Tell whether there is anything in a folder."""
     rows = _rows(place)
-    query = select(rows.table.c.path).where(rows.of_place, _below(connection, rows.table.c.path, folder))
+    query = select(rows.table.c.path).where(rows.of_place, below(rows.table.c.path, folder, connection.dialect.name))
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -128,27 +127,15 @@ def children(connection: Connection, place: Place, folder: str) -> list[Child]:
     rows = _rows(place)
     path: ColumnElement[Any] = rows.table.c.path
     name = func.substr(path, len(folder) + 2) if folder else path
-    # What the dialects call the place of a text in another one; 0 when it is not in it.
-    found_at = func.instr if connection.dialect.name == "sqlite" else func.strpos
-    slash = found_at(name, "/")
+    slash = position(name, "/", connection.dialect.name)
     head = case((slash > 0, func.substr(name, 1, slash - 1)), else_=name).label("head")
     query = select(head, func.max(slash), func.max(rows.table.c.size))
-    listed = connection.execute(query.where(rows.of_place, _below(connection, path, folder)).group_by(head))
+    listed = connection.execute(query.where(rows.of_place, below(path, folder, connection.dialect.name)).group_by(head))
     return sorted(Child(child, None if folders else size) for child, folders, size in listed)
 
 
 def remove(connection: Connection, place: Place, path: str) -> int:
     """Remove a file, or a folder with all that is in it; tells how many files that were."""
     rows = _rows(place)
-    inside = or_(rows.table.c.path == path, _below(connection, rows.table.c.path, path))
+    inside = or_(rows.table.c.path == path, below(rows.table.c.path, path, connection.dialect.name))
     return connection.execute(delete(rows.table).where(rows.of_place, inside)).rowcount
-
-
-def _below(connection: Connection, path: ColumnElement[Any], folder: str) -> ColumnElement[bool]:
-    """Whether *path* lies below a folder. LIKE would ignore case on SQLite, and take % for anything."""
-    if not folder:
-        return true()
-    if connection.dialect.name == "sqlite":
-        # Its order is that of the bytes, so a folder is a range of the primary key: '0' comes after '/'.
-        return and_(path > f"{folder}/", path < f"{folder}0")
-    return func.starts_with(path, f"{folder}/")

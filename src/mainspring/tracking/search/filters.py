@@ -26,6 +26,14 @@ _ATTRIBUTES = {
     **dict.fromkeys(("user", "user_id"), "user"),
     **{name: name for name in ("status", "parent", "commit", "branch", "artifact_uri")},
 }
+_KEPT_AS_TAGS = {
+    "group": "mainspring.group",
+    "starred": "mainspring.starred",
+    "archived": "mainspring.archived",
+    "forked_from": "mainspring.forked_from",
+    "note": "mlflow.note.content",
+}
+"""Attributes that every client can read and set, as tags."""
 _DATASET = ("name", "digest", "context")
 _TIMES = ("started", "ended")
 
@@ -60,6 +68,9 @@ def _resolved(where: Comparison) -> Filter:
 def _known(field: Field) -> Field:
     if field.entity == "attribute":
         name = _ATTRIBUTES.get(field.key.lower())
+        tag = _KEPT_AS_TAGS.get(field.key.lower())
+        if tag is not None:
+            return Field("tag", tag)
         if name is None:
             raise InvalidRequest(
                 f"Invalid attribute key {field.key!r}: runs have metrics.NAME, params.NAME, tags.NAME, dataset.NAME "
