@@ -27,7 +27,7 @@ class RunOrganiser:
         """Give a run another name; names need not be unique. Raises NotFound, and Conflict when it is deleted."""
         if not name.strip():
             raise InvalidRequest("a run needs a name of at least one character", run=run)
-        return self._lifecycle.change(run, name=name, tags={RUN_NAME: name})
+        return self.database.carry_out(self._lifecycle.changing(run, name=name, tags={RUN_NAME: name}))
 
     @operation("DELETE /runs/{run}")
     def delete_run(self, run: str) -> Run:
