@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.registry.graphs import columns_folder, columns_graph, matrix_graph
+from tests.registry.scanning.payloads import SYSTEM
 
 
 def test_an_onnx_file_becomes_a_version(cli: Cli) -> None:
@@ -52,3 +53,21 @@ def test_what_is_no_model_is_refused(cli: Cli, content: bytes) -> None:
 def test_a_folder_without_a_model_is_refused(cli: Cli) -> None:
     Path("empty").mkdir()
     assert cli("model", "import", "churn", "empty").code == 5
+
+
+def test_what_pickles_would_do_is_shown_and_refused(cli: Cli) -> None:
+    Path("evil.pkl").write_bytes(SYSTEM)
+    shown = cli("model", "scan", "evil.pkl")
+    assert shown.code == 4
+    assert "STACK_GLOBAL 1" in shown.out
+    assert "dangerous: evil.pkl calls posix.system" in shown.out
+    folder = columns_folder(Path("churn"))
+    (folder / "evil.pkl").write_bytes(SYSTEM)
+    refused = cli("model", "import", "churn", "churn")
+    assert refused.code == 4
+    digest = cli("model", "scan", "evil.pkl", "--json").json["findings"][0]["digest"]
+    assert f"mainspring model allow-file {digest}" in refused.err
+    assert cli("model", "allow-file", digest, "ours").code == 0
+    assert cli("model", "import", "churn", "churn").code == 0
+    again = cli("model", "scan", "churn@1", "--json")
+    assert (again.code, again.json["verdict"], again.json["allowed"]) == (0, "warned", [digest])

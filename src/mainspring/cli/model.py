@@ -11,6 +11,7 @@ import msgspec
 from mainspring.cli.output import show
 from mainspring.cli.target import Target, common_options
 from mainspring.cli.verbs import ServiceGroup, names_given
+from mainspring.core.errors import NotFound
 
 if TYPE_CHECKING:
     from mainspring.registry.signature import Field
@@ -30,6 +31,7 @@ model = ServiceGroup(
         "list_reports": "gate-reports",
         "get_report": "gate-report",
     },
+    also={"scans": "mainspring.registry.scanning.service:Scans"},
 )
 
 
@@ -60,6 +62,34 @@ def import_(
     click.echo(f"takes: {_told(version.info.signature.inputs)}")
     click.echo(f"gives: {_told(version.info.signature.outputs)}")
     click.echo(f"next: mainspring deploy {name} {version.ref}")
+
+
+@model.command("scan")
+@click.argument("what")
+@common_options
+def scan(target: Target, as_json: bool, what: str) -> None:
+    """Show what the pickles in WHAT would do when they are loaded, without loading them; exit code 4 for dangers.
+
+    WHAT is a version such as churn@7 (its report is shown, or made when there is none), or a file or folder here, of
+    which nothing is kept.
+    """
+    from mainspring.cli.scans import tell_scan
+
+    path = Path(what)
+    if path.exists():
+        from mainspring.registry.scanning.files import scan_path
+
+        report = scan_path(path)
+    else:
+        with target.session() as session:
+            version = session.registry.resolve(what)
+            try:
+                report = session.scans.get_scan(version.name, version.version).report
+            except NotFound:
+                report = session.scans.scan_version(version.name, version.version).report
+    tell_scan(report, as_json)
+    if report.dangers:
+        raise click.exceptions.Exit(4)
 
 
 def _as_labels(names: list[str]) -> list[str | int]:

@@ -11,6 +11,7 @@ import msgspec
 
 from mainspring.core.errors import (
     Conflict,
+    Forbidden,
     InvalidData,
     InvalidRequest,
     MainspringError,
@@ -25,6 +26,7 @@ EXIT_CODES: dict[type[MainspringError], int] = {
     InvalidRequest: 2,
     NotFound: 3,
     Conflict: 4,
+    Forbidden: 4,
     InvalidData: 5,
     Unsupported: 5,
     TooLarge: 5,

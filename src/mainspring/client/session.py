@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mainspring.pipelines.service import Pipelines
     from mainspring.predictions.log import PredictionLog
     from mainspring.registry.model import ModelVersion
+    from mainspring.registry.scanning.service import Scans
     from mainspring.registry.service import Registry
     from mainspring.releases.service import Releases
     from mainspring.rollouts.service import Rollouts
@@ -55,6 +56,7 @@ SERVICES = {
     "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
     "registry": "mainspring.registry.service:Registry",
+    "scans": "mainspring.registry.scanning.service:Scans",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -80,6 +82,7 @@ class Session:
     experiments: ExperimentOrganiser
     runs: RunOrganiser
     registry: Registry
+    scans: Scans
     predictions: PredictionLog
     lineage: Lineage
     training: Training

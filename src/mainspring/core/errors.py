@@ -4,6 +4,7 @@ MainspringError            500 internal
 ├── InvalidRequest         400 invalid_request     the call itself is malformed
 ├── Unauthenticated        401 unauthenticated
 ├── Forbidden              403 forbidden
+│   └── UnsafeModel        403 unsafe_model        files that would run code when they are loaded
 ├── NotFound               404 not_found
 ├── MethodNotAllowed       405 method_not_allowed
 ├── Conflict               409 conflict            the thing changed, or stands in the way
@@ -54,6 +55,12 @@ class Forbidden(MainspringError):
     """The caller may not do this."""
 
     code, status = "forbidden", 403
+
+
+class UnsafeModel(Forbidden):
+    """The files of a model would run code of their own when they are loaded."""
+
+    code = "unsafe_model"
 
 
 class NotFound(MainspringError):

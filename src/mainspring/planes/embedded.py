@@ -21,6 +21,7 @@ from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
+from mainspring.registry.scanning.service import Scans
 from mainspring.registry.service import Registry
 from mainspring.releases.service import Releases
 from mainspring.rollouts.evidence import ArmEvidence
@@ -87,6 +88,7 @@ class Platform(Session):
             "experiments": ExperimentOrganiser(database),
             "runs": RunOrganiser(database),
             "registry": registry,
+            "scans": Scans(database, objects),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),

@@ -9,13 +9,19 @@ import msgspec
 from mainspring.registry import store
 from mainspring.registry.events import ModelRegistered
 from mainspring.registry.model import ModelVersion
+from mainspring.registry.scanning import guarding
+from mainspring.registry.scanning.model import ScanReport
 from mainspring.storage.sql.journal import emit
 
 
 def add_version(
-    connection: store.Connection, draft: ModelVersion, now: datetime, token: str | None = None
+    connection: store.Connection,
+    draft: ModelVersion,
+    now: datetime,
+    token: str | None = None,
+    scan: ScanReport | None = None,
 ) -> ModelVersion:
-    """Add *draft* under the next number of its model, which must be locked."""
+    """Add *draft* under the next number of its model, which must be locked, with the *scan* of its files."""
     number = store.next_version(connection, draft.name)
     version = msgspec.structs.replace(draft, version=number, created=now, updated=now)
     store.insert_version(connection, version, token)
@@ -29,4 +35,6 @@ def add_version(
         source=version.source,
     )
     emit(connection, event)
+    if scan is not None:
+        guarding.note(connection, version, scan, now)
     return version

@@ -20,6 +20,7 @@ from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, obje
 from mainspring.registry.gates import Scorer
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, ServableVersion, Stage, StageChange
+from mainspring.registry.scanning.guarding import let_pass, look_through
 from mainspring.registry.signature import Task
 from mainspring.registry.transitions import alias_ref
 from mainspring.storage.objects.store import ObjectStore
@@ -96,12 +97,15 @@ class Registry:
         *classes* say what the model's files cannot. *trusted* allows a model that is code to be run, in a process of
         its own: give it only for an origin that you know. A second call with the same *token* gives the first version.
         Raises NotFound when there is no such object, InvalidData when it is no model, Unsupported when it cannot be
-        served.
+        served, and UnsafeModel when a pickle in it would run commands or code, unless it is trusted.
         """
         check_free_name(name, "model")
         if token is not None and (known := self._registered(token)) is not None:
             return known
         imported = import_model(self.objects, digest, task=task, classes=classes)
+        scan = look_through(self.database, self.objects, imported.digest)
+        if not trusted:
+            let_pass(self.database, name, scan)
         info, now = imported.info, self.clock.now()
         with self.database.begin() as connection:
             store.insert_model(connection, Model(name=name, description="", created=now))
@@ -123,7 +127,7 @@ class Registry:
                 trusted=trusted,
                 tags=tags or {},
             )
-            return add_version(connection, draft, now, token)
+            return add_version(connection, draft, now, token, scan)
 
     @operation("GET /models/{name}/versions")
     def list_versions(

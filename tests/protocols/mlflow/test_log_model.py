@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
 from mainspring.client.session import connect
 from mainspring.core.errors import Forbidden
+from mainspring.storage.objects.digests import digest_of
 from tests.registry.graphs import columns_folder
 
 # What MLflow's client warns of in its own use of pandas and scikit-learn is not ours to change.
@@ -81,3 +85,27 @@ def test_a_model_that_was_registered_here_is_loaded_by_mlflow_too(
     client.copy_model_version(f"models:/{name}/1", f"{name}-copy")
     for uri in (f"models:/{name}/1", f"models:/{name}@champion", f"models:/{name}-copy/1"):
         assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2
+
+
+class _Evil:
+    def __reduce__(self) -> object:
+        return os.system, ("echo pwned",)
+
+
+def test_a_model_that_would_run_a_command_is_not_registered(
+    client: MlflowClient, tracking_url: str, tmp_path: Path
+) -> None:
+    name = client.create_registered_model(f"evil-{uuid.uuid4()}").name
+    folder = columns_folder(tmp_path / "given")
+    (folder / "extra.bin").write_bytes(pickle.dumps(_Evil()))
+    run = client.create_run("0").info
+    client.log_artifacts(run.run_id, str(folder), "model")
+    with pytest.raises(MlflowException) as refused:
+        client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
+    assert refused.value.error_code == "PERMISSION_DENIED"
+    assert "extra.bin calls posix.system" in refused.value.message
+    assert client.search_model_versions(f"name = '{name}'") == []
+    with connect(tracking_url, tmp_path / "cache") as session:
+        session.scans.allow_file(digest_of((folder / "extra.bin").read_bytes()), "of this test")
+        assert client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id).version == "1"
+        assert session.scans.get_scan(name, 1).report.allowed

@@ -16,6 +16,8 @@ from mainspring.registry.catalogue import store
 from mainspring.registry.events import AliasMoved, ModelDeleted, ModelRenamed, ModelVersionDeleted
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, Model, ModelVersion, Stage
+from mainspring.registry.scanning.guarding import let_pass, look_through
+from mainspring.registry.scanning.model import ScanReport
 from mainspring.registry.service import Registry
 from mainspring.registry.signature import ModelInfo
 from mainspring.registry.transitions import alias_ref
@@ -81,9 +83,10 @@ class Catalogue:
         """Make a version of what *source* names: the model in *tree* where its files are held here, else a record only.
 
         A tree that is no model which can be served is a record too, which says why. Raises NotFound when there is no
-        such model.
+        such model, and UnsafeModel when a pickle in the tree would run commands or code.
         """
         content, now = self._content(source, tree), self.clock.now()
+        scan = self._scanned(name, tree, content.digest)
         draft = ModelVersion(
             name=name,
             version=0,
@@ -105,7 +108,7 @@ class Catalogue:
         with self.database.begin() as connection:
             if not registry_store.lock_model(connection, name):
                 registry_store.require_model(connection, name)
-            return add_version(connection, draft, now)
+            return add_version(connection, draft, now, scan=scan)
 
     def describe(self, name: str, version: int, card: str) -> ModelVersion:
         """Change the card of a version; raises NotFound."""
@@ -215,6 +218,17 @@ class Catalogue:
             emit(connection, ModelVersionDeleted(model=found.ref, digest=found.digest))
 
     # Steps
+
+    def _scanned(self, name: str, given: str | None, digest: str | None) -> ScanReport | None:
+        if given is None or digest is None:
+            return None
+        scan = look_through(self.database, self.registry.objects, digest)
+        with self.database.read() as connection:
+            # What is trusted here as it is stays so in a copy of the version.
+            known = store.is_trusted(connection, {given, digest})
+        if not known:
+            let_pass(self.database, name, scan)
+        return scan
 
     def _content(self, source: str, tree: str | None) -> _Content:
         if tree is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import Connection as Connection
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import ATTRIBUTE, Comparison, Filter, Order
 from mainspring.registry.model import Model, ModelVersion
+from mainspring.registry.scanning.store import model_scans
 from mainspring.registry.store import (
     batched,
     gate_reports,
@@ -60,7 +61,7 @@ _VERSION_ORDERS = {
     **dict.fromkeys(("updated", "last_updated_timestamp"), model_versions.c.updated),
 }
 _OF_MODEL = (models, model_tags, model_versions, model_version_tags, model_aliases)
-_HISTORIES = (model_alias_moves, model_stages, gate_reports)
+_HISTORIES = (model_alias_moves, model_stages, gate_reports, model_scans)
 _Fields = Mapping[str, Column[Any]]
 
 
@@ -102,6 +103,13 @@ def latest_by_stage(connection: Connection, names: Sequence[str]) -> dict[str, l
 def is_gated(connection: Connection, name: str) -> bool:
     """Tell whether gates were ever evaluated for a version of the model."""
     return connection.execute(select(exists(select(literal(1)).where(gate_reports.c.name == name)))).scalar_one()
+
+
+def is_trusted(connection: Connection, digests: Iterable[str]) -> bool:
+    """Tell whether a version of one of these trees is trusted."""
+    c = model_versions.c
+    query = select(literal(1)).where(c.digest.in_(list(digests)) & c.trusted)
+    return connection.execute(select(exists(query))).scalar_one()
 
 
 def versions_in_stage(connection: Connection, name: str, stage: str) -> list[ModelVersion]:
