@@ -71,3 +71,20 @@ def test_what_pickles_would_do_is_shown_and_refused(cli: Cli) -> None:
     assert cli("model", "import", "churn", "churn").code == 0
     again = cli("model", "scan", "churn@1", "--json")
     assert (again.code, again.json["verdict"], again.json["allowed"]) == (0, "warned", [digest])
+
+
+def test_the_history_says_what_was_in_use_when_and_by_whom(cli: Cli) -> None:
+    for number in (1, 2):
+        Path("plant.onnx").write_bytes(matrix_graph(2 + number))
+        cli("model", "import", "plant", "plant.onnx")
+        assert cli("model", "set-alias", "plant", "champion", str(number), "--reason", f"number {number}").code == 0
+    moves = [change for change in cli("model", "history", "plant", "--json").json if change["kind"] == "alias"]
+    assert [move["version"] for move in moves] == [2, 1]
+    then = cli("model", "history", "plant", "--at", moves[1]["at"], "--json").json
+    assert then["aliases"]["champion"]["version"] == 1
+    shown = cli("model", "history", "plant", "--at", moves[1]["at"]).out
+    assert "champion was version 1 since" in shown
+    assert "(number 1)" in shown
+    assert "champion is model:plant@2 instead of model:plant@1 (number 2)" in cli("model", "history", "plant").out
+    assert cli("model", "history", "plant", "--at", "yesterday").code == 2
+    assert cli("model", "history", "plant", "--at", "2001-01-01").code == 3

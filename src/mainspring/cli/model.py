@@ -31,7 +31,10 @@ model = ServiceGroup(
         "list_reports": "gate-reports",
         "get_report": "gate-report",
     },
-    also={"scans": "mainspring.registry.scanning.service:Scans"},
+    also={
+        "scans": "mainspring.registry.scanning.service:Scans",
+        "histories": "mainspring.registry.history.service:Histories",
+    },
 )
 
 
@@ -90,6 +93,23 @@ def scan(target: Target, as_json: bool, what: str) -> None:
     tell_scan(report, as_json)
     if report.dangers:
         raise click.exceptions.Exit(4)
+
+
+@model.command("history")
+@click.argument("name")
+@click.option("--at", default=None, metavar="TIME", help="Show how it stood then: 2026-11-21 or 2026-11-21T10:00, UTC.")
+@click.option("--limit", default=100, show_default=True, help="How many changes at most.")
+@common_options
+def history(target: Target, as_json: bool, name: str, at: str | None, limit: int) -> None:
+    """Show what happened to model NAME, newest first; or, with --at, which versions it was in use with then."""
+    from mainspring.cli.histories import moment_of, tell_changes, tell_state
+
+    moment = None if at is None else moment_of(at)
+    with target.session() as session:
+        if moment is not None:
+            tell_state(session.histories.state(name, moment), as_json)
+        else:
+            tell_changes(session.histories.changes(name, limit=limit), as_json)
 
 
 def _as_labels(names: list[str]) -> list[str | int]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mainspring.monitoring.service import Monitoring
     from mainspring.pipelines.service import Pipelines
     from mainspring.predictions.log import PredictionLog
+    from mainspring.registry.history.service import Histories
     from mainspring.registry.model import ModelVersion
     from mainspring.registry.scanning.service import Scans
     from mainspring.registry.service import Registry
@@ -57,6 +58,7 @@ SERVICES = {
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
     "registry": "mainspring.registry.service:Registry",
     "scans": "mainspring.registry.scanning.service:Scans",
+    "histories": "mainspring.registry.history.service:Histories",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -83,6 +85,7 @@ class Session:
     runs: RunOrganiser
     registry: Registry
     scans: Scans
+    histories: Histories
     predictions: PredictionLog
     lineage: Lineage
     training: Training

@@ -20,6 +20,7 @@ from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
 from mainspring.registry.catalogue.service import Catalogue
+from mainspring.registry.history.service import Histories
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.scanning.service import Scans
 from mainspring.registry.service import Registry
@@ -89,6 +90,7 @@ class Platform(Session):
             "runs": RunOrganiser(database),
             "registry": registry,
             "scans": Scans(database, objects),
+            "histories": Histories(database),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),

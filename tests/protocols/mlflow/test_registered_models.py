@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import httpx2
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+
+from mainspring.client.session import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
 
@@ -169,3 +172,21 @@ def test_a_search_that_cannot_be_is_refused(client: MlflowClient, asked: dict[st
     with pytest.raises(MlflowException) as caught:
         client.search_registered_models(**asked)
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+def test_who_moved_an_alias_is_known_by_the_login(
+    client: MlflowClient, tracking_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = client.create_registered_model(f"Model {uuid.uuid4()}").name
+    client.create_model_version(name, "s3://bucket/model")
+    client.create_model_version(name, "s3://bucket/model")
+    client.set_registered_model_alias(name, "champion", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    client.set_registered_model_alias(name, "champion", "2")
+    with connect(tracking_url, tmp_path / "cache") as session:
+        second, first = [change for change in session.histories.changes(name) if change.kind == "alias"]
+        assert (first.actor, second.actor) == ("mlflow client", "ann")
+        assert second.origin.startswith("mlflow 127.0.0.1")
+        assert session.histories.state(name, first.at).aliases["champion"].version == 1
+        assert session.histories.state(name).aliases["champion"].version == 2

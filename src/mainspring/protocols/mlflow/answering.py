@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -62,4 +65,11 @@ def json_response(body: object, status: int = 200, headers: dict[str, str] | Non
 
 
 def _user(request: Request) -> str:
+    # MLflow's client says who it is in one way only: by the name of a login, which nobody has to have here.
+    scheme, _, login = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, ValueError):
+            name = base64.b64decode(login, validate=True).decode("utf-8", "replace").partition(":")[0]
+            if name:
+                return name[:128]
     return request.headers.get("x-mainspring-actor", "mlflow client").encode("latin-1").decode("utf-8", "replace")[:128]

@@ -96,7 +96,7 @@ def read_events(
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
     if kinds is not None:
         query = query.where(events.c.kind.in_(kinds))
-    return [_recorded(row) for row in connection.execute(query)]
+    return [recorded(row) for row in connection.execute(query)]
 
 
 def latest_events(
@@ -108,7 +108,7 @@ def latest_events(
         query = query.where(events.c.kind == kind)
     if ref is not None:
         query = query.join(event_refs, event_refs.c.event == events.c.id).where(event_refs.c.ref == ref)
-    return [_recorded(row) for row in connection.execute(query)]
+    return [recorded(row) for row in connection.execute(query)]
 
 
 def edges_up(connection: Connection, targets: Iterable[str]) -> list[Edge]:
@@ -126,7 +126,8 @@ def _edges(connection: Connection, where: object) -> list[Edge]:
     return [Edge(source, kind, target) for source, kind, target in connection.execute(query)]
 
 
-def _recorded(row: Row[tuple[object, ...]]) -> Recorded:
+def recorded(row: Row[tuple[object, ...]]) -> Recorded:
+    """Make an event of a row of its table."""
     value = row._mapping
     return Recorded(
         id=value["id"],
