@@ -40,6 +40,12 @@ run = ServiceGroup(
         **{f"{verb}_run": verb for verb in ("get", "create", "finish", "resume", "group", *_MARKS)},
     },
 )
+evaluation_dataset = ServiceGroup(
+    "evaluation-dataset",
+    "mainspring.datasets.evaluation.service:EvaluationDatasets",
+    "evaluation_datasets",
+    help="Evaluation datasets: what an application is asked when it is judged, version by version.",
+)
 training = ServiceGroup(
     "training",
     "mainspring.training.service:Training",

@@ -27,6 +27,7 @@ from mainspring.storage.objects.tree import put_tree
 
 if TYPE_CHECKING:
     from mainspring.client.logging import RunLogger, Value
+    from mainspring.datasets.evaluation.service import EvaluationDatasets
     from mainspring.datasets.model import DatasetVersion
     from mainspring.datasets.service import Datasets
     from mainspring.features.service import Features
@@ -56,6 +57,7 @@ SERVICES = {
     "tracking": "mainspring.tracking.service:Tracking",
     "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
+    "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
     "registry": "mainspring.registry.service:Registry",
     "scans": "mainspring.registry.scanning.service:Scans",
     "histories": "mainspring.registry.history.service:Histories",
@@ -83,6 +85,7 @@ class Session:
     tracking: Tracking
     experiments: ExperimentOrganiser
     runs: RunOrganiser
+    evaluation_datasets: EvaluationDatasets
     registry: Registry
     scans: Scans
     histories: Histories

@@ -10,6 +10,7 @@ import mainspring.runtime.timers  # noqa: F401  (no service below imports them, 
 from mainspring.client.session import Session, connect
 from mainspring.core.errors import Unavailable
 from mainspring.core.settings import Settings
+from mainspring.datasets.evaluation.service import EvaluationDatasets
 from mainspring.datasets.service import Datasets
 from mainspring.features.service import Features
 from mainspring.lineage.service import Lineage
@@ -88,6 +89,7 @@ class Platform(Session):
             "tracking": tracking,
             "experiments": ExperimentOrganiser(database),
             "runs": RunOrganiser(database),
+            "evaluation_datasets": EvaluationDatasets(database, tracking.experiments.get),
             "registry": registry,
             "scans": Scans(database, objects),
             "histories": Histories(database),

@@ -137,7 +137,8 @@ class DatasetInput(msgspec.Struct, frozen=True):
 class ForeignDataset(msgspec.Struct, frozen=True):
     """A dataset that is kept elsewhere, as the run that read it told; ``schema`` and ``profile`` are its own JSON.
 
-    ``context`` is what it was read for, and ``tags`` belong to the reading.
+    ``context`` is what it was read for, and ``tags`` belong to the reading. ``ref`` is what lineage calls it, if
+    it is kept here after all.
     """
 
     name: str
@@ -148,6 +149,7 @@ class ForeignDataset(msgspec.Struct, frozen=True):
     profile: str | None = None
     context: str | None = None
     tags: dict[str, str] = {}
+    ref: str | None = None
 
 
 class ModelLink(msgspec.Struct, frozen=True):

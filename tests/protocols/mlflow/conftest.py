@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import mlflow
@@ -67,3 +69,17 @@ def _answers(url: str) -> bool:
         return httpx2.get(url).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+@pytest.fixture
+def traced_experiment(tracking_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The id of an experiment that only this test traces into, which is the active one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    mlflow.set_tracking_uri(tracking_url)
+    mlflow.tracing.reset()
+    yield str(mlflow.set_experiment(f"traces of {uuid.uuid4()}").experiment_id)
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.tracing.reset()
+    mlflow.set_tracking_uri(None)

@@ -21,17 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def experiment(tracking_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The id of an experiment that only this test traces into."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
-    mlflow.set_tracking_uri(tracking_url)
-    mlflow.tracing.reset()
-    yield str(mlflow.set_experiment(f"traces of {uuid.uuid4()}").experiment_id)
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.tracing.reset()
-    mlflow.set_tracking_uri(None)
+def experiment(traced_experiment: str) -> str:
+    return traced_experiment
 
 
 @pytest.fixture

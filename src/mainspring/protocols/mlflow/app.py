@@ -14,6 +14,7 @@ from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, 
 from mainspring.protocols.mlflow import (
     artifacts,
     assessments,
+    evaluation_datasets,
     experiments,
     inputs,
     logged_models,
@@ -47,6 +48,7 @@ def all_calls() -> Iterable[Call]:
         yield from noun.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
+    yield from evaluation_datasets.calls.calls
 
 
 def mlflow_routes(

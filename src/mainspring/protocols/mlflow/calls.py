@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
+from mainspring.datasets.evaluation.service import EvaluationDatasets
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
@@ -28,6 +29,7 @@ class Services(Protocol):
     catalogue: Catalogue
     logged_models: LoggedModels
     traces: Traces
+    evaluation_datasets: EvaluationDatasets
     objects: ObjectStore
     database: Database
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, NotFound
+from mainspring.datasets.evaluation.model import dataset_ref
 from mainspring.protocols.mlflow.calls import CallList, Empty, Services
 from mainspring.protocols.mlflow.entities import texts
 from mainspring.protocols.mlflow.run_entities import CONTEXT, Dataset, DatasetReading, ModelMaking, ModelReading
@@ -17,6 +19,7 @@ MAX_SCHEMA_CHARS, MAX_PROFILE_CHARS = 1_048_575, 16_777_215
 MAX_TAG_KEY_CHARS, MAX_TAG_CHARS = 255, 500
 MAX_EXPERIMENTS = 20
 MODELS_TAG = "mlflow.log-model.history"
+_EVALUATION = "mlflow_evaluation_dataset"
 _OF_A_MODEL = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
 calls = CallList()
@@ -50,6 +53,10 @@ class SearchDatasets(msgspec.Struct):
     experiment_ids: list[str] = []
 
 
+class _Source(msgspec.Struct):
+    dataset_id: str
+
+
 class DatasetSummary(msgspec.Struct, omit_defaults=True):
     """A dataset that runs of an experiment read, and what for."""
 
@@ -68,7 +75,9 @@ class DatasetSummaries(msgspec.Struct, omit_defaults=True):
 @calls.on("POST", "runs/log-inputs")
 def log_inputs(services: Services, ask: LogInputs) -> Empty:
     """Note what a run reads."""
-    datasets = {(one.name, one.digest): one for one in reversed([_foreign(read) for read in ask.datasets or []])}
+    datasets = {
+        (one.name, one.digest): one for one in reversed([_foreign(services, read) for read in ask.datasets or []])
+    }
     models = [model.model_id for model in ask.models or []]
     services.tracking.lifecycle.log_inputs(ask.run_id, list(datasets.values()), models)
     return Empty()
@@ -109,7 +118,7 @@ def search_datasets(services: Services, ask: SearchDatasets) -> DatasetSummaries
     return DatasetSummaries([DatasetSummary(*summary) for summary in found])
 
 
-def _foreign(reading: DatasetReading) -> ForeignDataset:
+def _foreign(services: Services, reading: DatasetReading) -> ForeignDataset:
     dataset, tags = reading.dataset, texts(reading.tags)
     _check(dataset)
     for key, value in tags.items():
@@ -118,8 +127,21 @@ def _foreign(reading: DatasetReading) -> ForeignDataset:
     context = tags.pop(CONTEXT, None)
     return ForeignDataset(
         dataset.name, dataset.digest, dataset.source_type, dataset.source, dataset.schema, dataset.profile,
-        context, tags,
+        context, tags, _ref(services, dataset),
     )  # fmt: skip
+
+
+def _ref(services: Services, dataset: Dataset) -> str | None:
+    """Give the ref of an evaluation dataset that is kept here, in the version that was read; None for any other."""
+    if dataset.source_type != _EVALUATION:
+        return None
+    with suppress(msgspec.MsgspecError, NotFound):
+        found = services.evaluation_datasets.get(msgspec.json.decode(dataset.source, type=_Source).dataset_id)
+        # A client that has just merged records still names the digest of before.
+        return dataset_ref(
+            found.id, services.evaluation_datasets.version_with(found.id, dataset.digest) or found.version
+        )
+    return None
 
 
 def _check(dataset: Dataset) -> None:

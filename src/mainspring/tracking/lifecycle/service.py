@@ -166,7 +166,7 @@ class RunLifecycle:
             new = input_store.insert_inputs(connection, run, found.experiment_id, datasets)
             input_store.insert_models(connection, run, [ModelLink(model) for model in models], made=False)
             for dataset in new:
-                read = ref("foreign_dataset", f"{dataset.name}@{dataset.digest}")
+                read = dataset.ref or ref("foreign_dataset", f"{dataset.name}@{dataset.digest}")
                 emit(connection, RunReadDataset(run=found.ref, dataset=read, context=dataset.context or ""))
 
     def log_outputs(self, run: str, models: Sequence[ModelLink]) -> None:
