@@ -33,9 +33,7 @@ def records_of(made: datasets.EvaluationDataset) -> list[DatasetRecord]:
 
 def test_a_dataset_comes_back_as_it_was_made(experiment: str) -> None:
     other = mlflow.create_experiment(fresh())
-    made = datasets.create_dataset(
-        name=fresh(), experiment_id=[other, experiment], tags={"team": "ads", "n": "1"}
-    )
+    made = datasets.create_dataset(name=fresh(), experiment_id=[other, experiment], tags={"team": "ads", "n": "1"})
     found = datasets.get_dataset(dataset_id=made.dataset_id)
     assert made.dataset_id.startswith("d-") and len(made.dataset_id) == 34
     assert (found.name, found.digest, found.created_time) == (made.name, made.digest, made.created_time)
