@@ -15,23 +15,38 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.report import Line, report
-from bench.tracking import hot, servers
+from bench.tracking import hot, reading, servers
+from bench.tracking.servers import Server
 
-OPERATIONS = [*hot.OPERATIONS]
+CLIENTS = "clients"
+OPERATIONS = [*hot.OPERATIONS, CLIENTS, *reading.OPERATIONS]
 
 
 def lines(folder: Path, names: list[str], python: Path | None, share: float) -> Iterator[Line]:
     """Measure what was asked for."""
-    of_hot = [name for name in names if name in hot.OPERATIONS]
-    if of_hot:
-        with ExitStack() as stack:
-            ours = stack.enter_context(servers.ours(folder / "hot"))
-            peer = stack.enter_context(servers.peer(python, folder / "hot-peer", workers=1)) if python else None
+    if of_hot := [name for name in names if name in hot.OPERATIONS]:
+        with _both(folder / "hot", python, workers=1) as (ours, peer):
             yield from hot.judge(ours, peer, of_hot, share)
+    if CLIENTS in names:
+        # Several clients are what several workers are for: MLflow's default is four.
+        with _both(folder / CLIENTS, python, workers=4) as (ours, peer):
+            yield from hot.judge_clients(ours, peer, folder, share)
+    if of_reading := [name for name in names if name in reading.OPERATIONS]:
+        yield from reading.judge(folder / "reading", python, of_reading, share)
+
+
+@contextmanager
+def _both(folder: Path, python: Path | None, workers: int) -> Iterator[tuple[Server, Server | None]]:
+    with ExitStack() as stack:
+        ours = stack.enter_context(servers.ours(folder / "ours"))
+        peer = stack.enter_context(servers.peer(python, folder / "peer", workers=workers)) if python else None
+        for server in filter(None, (ours, peer)):
+            server.settle()
+        yield ours, peer
 
 
 def main(arguments: list[str] | None = None) -> int:

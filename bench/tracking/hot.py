@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import msgspec
 
 from bench.report import Line, line
+from bench.tracking.measuring import WINDOWS, Cost, cheapest, compared, cost
 from bench.tracking.servers import Server
 from bench.tracking.wire import Connection, Request, ask_all, ask_at_once, post
 
-WINDOWS = 3
 CLIENTS = 4
 _BEGAN_MS = 1_790_000_000_000
 
 _numbers = count(1)
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """What one request took: milliseconds of the CPU of all processes of the server, and by the clock."""
-
-    cpu_ms: float
-    wall_ms: float
 
 
 class Hot(msgspec.Struct, frozen=True):
@@ -109,15 +104,13 @@ OPERATIONS = {
 
 
 def measure(server: Server, kind: Hot, times: int) -> Cost:
-    """Send one client's requests in windows; the cheapest counts, as what else runs on the machine only disturbs."""
-    costs = []
+    """Send one client's requests, in windows."""
     ask_all(server.port, _made(server, kind, max(10, times // 10)))
-    for _ in range(WINDOWS):
-        requests = _made(server, kind, times)
-        before = server.cpu_s()
-        took = ask_all(server.port, requests)
-        costs.append(Cost(1000 * (server.cpu_s() - before) / times, 1000 * took / times))
-    return Cost(min(one.cpu_ms for one in costs), min(one.wall_ms for one in costs))
+    return cheapest([_window(server, _made(server, kind, times)) for _ in range(WINDOWS)])
+
+
+def _window(server: Server, requests: list[Request]) -> Cost:
+    return cost(server, lambda: ask_all(server.port, requests), len(requests))
 
 
 def _made(server: Server, kind: Hot, times: int) -> list[Request]:
@@ -126,8 +119,18 @@ def _made(server: Server, kind: Hot, times: int) -> list[Request]:
         return kind.make(connection, times)
 
 
-def at_once(server: Server, kind: Hot, times: int) -> float:
-    """Let some clients send at the same time, each to a run of its own; gives the answers in a second."""
+def judge(ours: Server, peer: Server | None, names: list[str], share: float) -> Iterator[Line]:
+    """Measure operations on both servers, with a *share* of the requests."""
+    for name in names:
+        kind = OPERATIONS[name]
+        mine = measure(ours, kind, max(2, int(share * kind.ours)))
+        theirs = measure(peer, kind, max(2, int(share * kind.peer))) if peer else None
+        yield from compared(kind.work, mine, peer.name if peer else None, theirs, cpu_goal_ms=kind.goal_ms)
+
+
+def at_once(server: Server, share: float, times: int) -> float:
+    """Let some clients log metrics at the same time, each to a run of its own; gives the answers in a second."""
+    kind, times = OPERATIONS["metric"], max(2, int(share * times))
     found = []
     for _ in range(WINDOWS):
         of_clients = [_made(server, kind, times) for _ in range(CLIENTS)]
@@ -135,14 +138,25 @@ def at_once(server: Server, kind: Hot, times: int) -> float:
     return max(found)
 
 
-def judge(ours: Server, peer: Server | None, names: list[str], share: float) -> Iterator[Line]:
-    """Measure operations on both servers, with a *share* of the requests."""
-    for name in names:
-        kind = OPERATIONS[name]
-        mine = measure(ours, kind, max(2, int(share * kind.ours)))
-        theirs = measure(peer, kind, max(2, int(share * kind.peer))) if peer else None
-        told = peer.name if peer else None
-        yield line(f"{kind.work}, CPU", mine.cpu_ms, "ms", peer=told,
-                   peer_value=theirs.cpu_ms if theirs else None, goal=kind.goal_ms)  # fmt: skip
-        yield line(f"{kind.work}, by the clock", mine.wall_ms, "ms", peer=told,
-                   peer_value=theirs.wall_ms if theirs else None)  # fmt: skip
+def syncs_per_s(folder: Path, times: int = 200) -> float:
+    """Give how often in a second the disk makes four pages durable, written over others as a log is."""
+    page = b"x" * 16_384
+    with (folder / "synced").open("w+b", buffering=0) as file:
+        file.write(64 * page)
+        os.fsync(file.fileno())
+        began = time.perf_counter()
+        for number in range(times):
+            os.pwrite(file.fileno(), page, number % 64 * len(page))
+            os.fdatasync(file.fileno())
+        return times / (time.perf_counter() - began)
+
+
+def judge_clients(ours: Server, peer: Server | None, folder: Path, share: float) -> Iterator[Line]:
+    """Measure several clients at once, beside what the disk can do."""
+    mine = at_once(ours, share, 1000)
+    syncs = syncs_per_s(folder)
+    theirs = at_once(peer, share, 100) if peer else None
+    # Of clients that wait for a sync, one begins it at once and the others share the next: two of four at a time.
+    goal = min(CLIENTS / 2 * syncs, 1000 / 0.09)
+    yield line(f"log one metric, {CLIENTS} clients at once; the disk syncs {syncs:,.0f}/s", mine, "/s",
+               peer=peer.name if peer else None, peer_value=theirs, goal=goal)  # fmt: skip

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import httpx2
@@ -18,6 +19,7 @@ import psutil
 HERE = Path(__file__).parent
 PEER_PACKAGES = ["mlflow==3.*"]
 WITHIN_S = 120.0
+BUSY_SHARE = 0.1
 _CPU_CLOCK = 2
 
 
@@ -46,6 +48,15 @@ class Server:
                 total += time.clock_gettime((~process.pid << 3) | _CPU_CLOCK)
         return total
 
+    def settle(self) -> None:
+        """Wait until it does nothing: MLflow's server starts more processes for half a minute after it is ready."""
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
+            before = self.cpu_s()
+            time.sleep(1)
+            if self.cpu_s() - before < BUSY_SHARE:
+                return
+
     def memory_mb(self) -> float:
         """Give the memory that its processes have in RAM; what they share counts once for each."""
         return float(sum(process.memory_info().rss for process in self.processes())) / 2**20
@@ -62,6 +73,7 @@ def peer_python() -> Path:
     return python
 
 
+@cache
 def peer_version(python: Path) -> str:
     """Give the version of MLflow in an environment."""
     code = "from importlib.metadata import version; print(version('mlflow'))"
@@ -137,6 +149,6 @@ def peer(python: Path, folder: Path, *, workers: int) -> Iterator[Server]:
     command = [str(python.parent / "mlflow"), "server", "--port", str(port), "--workers", str(workers)]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
-    name = f"mlflow server, {workers} worker{'s' * (workers > 1)}"
+    name = f"mlflow {peer_version(python)}, {workers} worker{'s' * (workers > 1)}"
     with running(name, command, port, folder, lambda: answers(f"http://127.0.0.1:{port}/health")) as server:
         yield server

@@ -11,7 +11,12 @@ from mlflow import MlflowClient
 
 from bench import report
 from bench.tracking import __main__ as bench_tracking
-from bench.tracking import servers, wire
+from bench.tracking import homes, servers, wire
+from mainspring.core.filters import AllOf, Field, Order
+from mainspring.core.settings import Settings
+from mainspring.planes.embedded import Platform
+from mainspring.tracking.files.places import Place
+from mainspring.tracking.model import Metric
 
 
 class Recorder(socketserver.ThreadingTCPServer):
@@ -81,3 +86,29 @@ def test_the_cpu_of_a_server_is_that_of_all_its_processes(tmp_path: Path) -> Non
         counted = sum(process.cpu_times().user + process.cpu_times().system for process in processes)
         assert cpu == pytest.approx(counted, rel=0.2)
     assert not any(process.is_running() for process in processes)
+
+
+def test_a_home_that_was_filled_in_bulk_reads_like_one_that_was_logged(tmp_path: Path) -> None:
+    sizes = homes.Sizes({"small": 30, "other": 5}, points=500, artifacts=7)
+    seeded = homes.seed_ours(tmp_path / "home", sizes)
+    rows = list(homes.rows(30))
+    with Platform(Settings(home=str(tmp_path / "home"))) as platform:
+        assert isinstance(platform, Platform)
+        tracking = platform.tracking
+        best = max(rows, key=lambda row: row.metrics[0])
+        order = [Order(Field("metric", "auc"), descending=True)]
+        found = tracking.lifecycle.search([seeded.experiments["small"]], AllOf([]), order, limit=31).runs
+        assert (found[0].run.name, len(found)) == (best.name, 31)  # The long one is there, too.
+        assert {key: metric.value for key, metric in found[0].metrics.items()} == dict(
+            zip(homes.METRICS, best.metrics, strict=True)
+        )
+        assert (found[0].params, found[0].tags) == (dict(zip(homes.PARAMS, best.params, strict=True)), dict(best.tags))
+        history = tracking.histories.page(seeded.run, homes.HISTORY_KEY)
+        assert (history.steps, len(history.values)) == (list(range(500)), 500)
+        assert tracking.histories.page(found[0].run.id, "auc").values == [best.metrics[0]]
+        # What goes on to be logged finds its place behind what was filled in.
+        tracking.log_batch(seeded.run, [Metric(homes.HISTORY_KEY, 7.0, 500)])
+        tracking.log_batch(found[0].run.id, [Metric("new", 8.0, 0)])
+        assert tracking.get_run(seeded.run).metrics[homes.HISTORY_KEY].value == 7.0
+        assert tracking.get_run(found[0].run.id).metrics["new"].value == 8.0
+        assert len(tracking.files.children(Place("run", seeded.run), homes.FOLDER)) == 7
