@@ -82,8 +82,8 @@ def seed_ours(home: Path, sizes: Sizes) -> Seeded:
     with Platform(Settings(home=str(home))) as platform:
         assert isinstance(platform, Platform)
         tracking = platform.tracking
-        ids = {name: tracking.experiments.create(name).id for name in sizes.runs}
-        run = tracking.lifecycle.begin(next(iter(ids.values())), name="long").run.id
+        ids = {name: tracking.create_experiment(name).id for name in sizes.runs}
+        run = tracking.create_run(experiment=next(iter(ids)), name="long").id
         digest = platform.objects.put_bytes(PICTURE)
         with platform.database.begin() as connection:
             for name, number in sizes.runs.items():
