@@ -35,6 +35,7 @@ from mainspring.tracking.limits import check_batch, check_texts
 from mainspring.tracking.metrics import reading as metric_reading
 from mainspring.tracking.metrics import store as metric_store
 from mainspring.tracking.metrics.service import MetricHistories
+from mainspring.tracking.metrics.thinning import Thinning
 from mainspring.tracking.model import (
     MAX_HISTORY,
     MAX_PAGE,
@@ -307,15 +308,30 @@ class Tracking:
                 raise NotFound(f"No tag with name: {key} in run {run!r}", run=run, key=key)
 
     @operation("GET /runs/{run}/metrics/{key:path}")
-    def metric_history(self, run: str, key: str, limit: int = MAX_HISTORY, page: str | None = None) -> History:
+    def metric_history(
+        self,
+        run: str,
+        key: str,
+        limit: int = MAX_HISTORY,
+        page: str | None = None,
+        most: int | None = None,
+        method: Thinning = "minmax",
+    ) -> History:
         """Read the points of one metric in the order of step, time and value.
 
-        There are none when it was never logged. Raises NotFound for an unknown run.
+        There are none when it was never logged. *most* thins a long history for a chart, instead of reading it page by
+        page: ``minmax`` keeps every peak, ``lttb`` the shape, ``even`` what stands at even distances. Raises NotFound
+        for an unknown run, InvalidRequest.
         """
-        wanted = bounded(limit, MAX_HISTORY)
+        wanted = bounded(limit if most is None else most, MAX_HISTORY)
+        if most is not None and page is not None:
+            raise InvalidRequest("a thinned history has one page: leave out either page or most", page=page)
         with self.database.read() as connection:
             store.require_run(connection, run)
-            return metric_reading.read_history(connection, run, key, wanted, page)
+            if most is not None:
+                return metric_reading.read_thinned(connection, run, key, most, method)
+            points, next_page = metric_reading.read_page(connection, run, key, wanted, page)
+            return points.history(key, next_page)
 
     # What a run reads and leaves behind
 

@@ -67,9 +67,8 @@ def test_a_chart_gets_as_many_points_as_it_has_room_for(tracking_url: str, runs:
     path = f"{API}/get-history-bulk-interval"
     found = asked(tracking_url, path, run_ids=runs, metric_key="m", max_results=320)
     steps = [point["step"] for point in found if point["run_id"] == runs[0]]
-    assert len(steps) == 320
-    assert (steps[0], steps[-1]) == (0, 2_999)
-    assert steps == sorted(set(steps))  # type: ignore[type-var]
+    # Evenly by place, and the last one: so MLflow's server has one more than there is room for.
+    assert steps == [*(int(place * (3_000 / 320)) for place in range(320)), 2_999]
     assert [point["value"] for point in found if point["run_id"] == runs[1]] == [float(at) for at in range(10)]
 
 
@@ -77,15 +76,17 @@ def test_a_chart_may_ask_for_some_steps(tracking_url: str, runs: list[str]) -> N
     path = f"{API}/get-history-bulk-interval"
     query = {"run_ids": [runs[0]], "metric_key": "m", "start_step": 100, "end_step": 200}
     found = asked(tracking_url, path, **query, max_results=5)
-    assert [point["step"] for point in found] == [100, 125, 150, 175, 200]
-    assert [point["step"] for point in asked(tracking_url, path, **query, max_results=1)] == [200]
+    assert [point["step"] for point in found] == [100, 120, 140, 160, 180, 200]
+    assert [point["step"] for point in asked(tracking_url, path, **query, max_results=1)] == [100, 200]
     assert len(asked(tracking_url, path, **query)) == 101
 
 
 def test_points_of_one_step_are_thinned_too(client: MlflowClient, tracking_url: str, runs: list[str]) -> None:
     path = f"{API}/get-history-bulk-interval"
-    found = asked(tracking_url, path, run_ids=[runs[1]], metric_key="m", max_results=4)
-    assert [point["value"] for point in found] == [0, 3, 6, 9]
+    found = asked(tracking_url, path, run_ids=[runs[1]], metric_key="m", max_results=2)
+    assert [point["value"] for point in found] == [0, 9]
+    found = asked(tracking_url, path, run_ids=[runs[1]], metric_key="m", max_results=3)
+    assert [point["value"] for point in found] == list(range(10)), "points of one step stay together while they are few"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 import msgspec
 
@@ -10,7 +10,8 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.protocols.mlflow.calls import CallList, Services
 from mainspring.protocols.mlflow.entities import ByRun
 from mainspring.protocols.mlflow.run_entities import MetricEntity, number
-from mainspring.tracking.model import MAX_HISTORY, History
+from mainspring.tracking.metrics.columns import Columns
+from mainspring.tracking.model import MAX_HISTORY
 
 MAX_RUNS = 100
 MAX_SAMPLE = 2_500
@@ -51,7 +52,7 @@ class GetSample(msgspec.Struct):
     max_results: int = MAX_SAMPLE
 
 
-class PointOfRun(MetricEntity):
+class PointOfRun(MetricEntity, gc=False):
     """A measured value and its run."""
 
     run_id: str
@@ -69,13 +70,14 @@ def get_history(services: Services, ask: GetHistory) -> HistoryAnswer:
     key, histories = _key(ask.metric_key), services.tracking.histories
     if ask.max_results is None:
         if ask.page_token:
-            part = histories.page(ask.run, key, MAX_HISTORY, ask.page_token)
-            return HistoryAnswer(list(_points(part)), part.next_page)
-        return HistoryAnswer([point for part in histories.whole(ask.run, key) for point in _points(part)])
+            return _answer(key, *histories.page(ask.run, key, MAX_HISTORY, ask.page_token))
+        found: list[MetricEntity] = []
+        for part in histories.whole(ask.run, key):
+            found += _points(key, part)
+        return HistoryAnswer(found)
     if ask.max_results < 1:
         raise InvalidRequest(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: expected from 1")
-    part = histories.page(ask.run, key, min(ask.max_results, MAX_HISTORY), ask.page_token or None)
-    return HistoryAnswer(list(_points(part)), part.next_page)
+    return _answer(key, *histories.page(ask.run, key, min(ask.max_results, MAX_HISTORY), ask.page_token or None))
 
 
 @calls.on("GET", "metrics/get-history-bulk")
@@ -92,15 +94,15 @@ def get_bulk(services: Services, ask: GetBulk) -> BulkAnswer:
     for run in sorted(ask.run_id):
         if left < 1:
             break
-        part = services.tracking.histories.page(run, ask.metric_key, left)
+        part, _ = services.tracking.histories.page(run, ask.metric_key, left)
         left -= len(part.steps)
-        found += _of_run(run, part)
+        found += _of_run(run, ask.metric_key, part)
     return BulkAnswer(found)
 
 
 @calls.on("GET", "metrics/get-history-bulk-interval")
 def get_sample(services: Services, ask: GetSample) -> BulkAnswer:
-    """Get points of a metric of several runs, at most *max_results* of each, spread evenly."""
+    """Get points of a metric of several runs at the same steps, about *max_results*, spread evenly."""
     if not ask.run_ids:
         raise InvalidRequest("Missing value for required parameter 'run_ids'.")
     if len(ask.run_ids) > MAX_RUNS:
@@ -108,11 +110,8 @@ def get_sample(services: Services, ask: GetSample) -> BulkAnswer:
     key = _key(ask.metric_key)
     if not 1 <= ask.max_results <= MAX_SAMPLE:
         raise InvalidRequest(f"max_results must be between 1 and {MAX_SAMPLE}, not {ask.max_results}")
-    steps = _steps(ask)
-    histories = services.tracking.histories
-    return BulkAnswer([
-        point for run in ask.run_ids for point in _of_run(run, histories.sampled(run, key, ask.max_results, steps))
-    ])  # fmt: skip
+    samples = services.tracking.histories.sampled(ask.run_ids, key, ask.max_results, _steps(ask))
+    return BulkAnswer([point for run in ask.run_ids if run in samples for point in _of_run(run, key, samples[run])])
 
 
 def _steps(ask: GetSample) -> tuple[int, int] | None:
@@ -131,11 +130,19 @@ def _key(key: str | None) -> str:
     return key
 
 
-def _points(part: History) -> Iterator[MetricEntity]:
-    for value, at_us, step in zip(part.values, part.at_us, part.steps, strict=True):
-        yield MetricEntity(part.key, number(value), at_us // 1000, step)
+def _answer(key: str, found: Columns, next_page: str | None) -> HistoryAnswer:
+    return HistoryAnswer(_points(key, found), next_page)
 
 
-def _of_run(run: str, part: History) -> Iterable[PointOfRun]:
-    for value, at_us, step in zip(part.values, part.at_us, part.steps, strict=True):
-        yield PointOfRun(part.key, number(value), at_us // 1000, step, run)
+def _points(key: str, found: Columns) -> list[MetricEntity]:
+    # Of 100,000 points each step of Python's own counts, so the columns go to the entities as they are.
+    return list(map(MetricEntity, repeat(key), _numbers(found), found.milliseconds(), found.steps.tolist()))
+
+
+def _of_run(run: str, key: str, found: Columns) -> list[PointOfRun]:
+    columns = repeat(key), _numbers(found), found.milliseconds(), found.steps.tolist(), repeat(run)
+    return list(map(PointOfRun, *columns))
+
+
+def _numbers(found: Columns) -> list[float | str]:
+    return list(found.portables()) if found.is_finite() else [number(value) for value in found.portables()]

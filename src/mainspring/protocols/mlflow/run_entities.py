@@ -17,7 +17,7 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NUMBERS: dict[str, RunStatus] = {"1": "running", "2": "scheduled", "3": "finished", "4": "failed", "5": "killed"}
 
 
-class MetricEntity(msgspec.Struct):
+class MetricEntity(msgspec.Struct, gc=False):
     """A measured value."""
 
     key: str

@@ -60,6 +60,6 @@ class Statement:
         return connection.connection.driver_connection, text
 
 
-def listed(connection: Connection, values: Sequence[str]) -> Any:
-    """Give texts as the one value of ``IN (SELECT value FROM json_each(?))``, or PostgreSQL's ``= ANY(?)``."""
+def listed(connection: Connection, values: Sequence[str] | Sequence[int]) -> Any:
+    """Give texts or numbers as one value of ``IN (SELECT value FROM json_each(?))``, or PostgreSQL's ``= ANY(?)``."""
     return json.dumps(values) if connection.dialect.name == "sqlite" else list(values)
