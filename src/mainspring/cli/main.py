@@ -30,6 +30,7 @@ COMMANDS = {
     "experiment": ("mainspring.cli.nouns:experiment", "Experiments and their folders: list, rename, delete, restore."),
     "run": ("mainspring.cli.nouns:run", "Runs: parameters, metrics, artifacts."),
     "evaluation-dataset": ("mainspring.cli.nouns:evaluation_dataset", "Cases by which applications are judged."),
+    "scorer": ("mainspring.cli.nouns:scorer", "How answers are judged."),
     "training": ("mainspring.cli.nouns:training", "What a training found."),
     "model": ("mainspring.cli.model:model", "Models: import, versions, aliases, stages, gates."),
     "job": ("mainspring.cli.nouns:job", "Pipelines: start, watch, cancel, retry."),

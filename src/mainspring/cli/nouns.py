@@ -46,6 +46,12 @@ evaluation_dataset = ServiceGroup(
     "evaluation_datasets",
     help="Evaluation datasets: what an application is asked when it is judged, version by version.",
 )
+scorer = ServiceGroup(
+    "scorer",
+    "mainspring.scorers.service:Scorers",
+    "scorers",
+    help="Scorers: how answers are judged, version by version.",
+)
 training = ServiceGroup(
     "training",
     "mainspring.training.service:Training",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mainspring.registry.service import Registry
     from mainspring.releases.service import Releases
     from mainspring.rollouts.service import Rollouts
+    from mainspring.scorers.service import Scorers
     from mainspring.storage.objects.store import ObjectStore
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
     from mainspring.tracking.organising.runs import RunOrganiser
@@ -58,6 +59,7 @@ SERVICES = {
     "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
     "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
+    "scorers": "mainspring.scorers.service:Scorers",
     "registry": "mainspring.registry.service:Registry",
     "scans": "mainspring.registry.scanning.service:Scans",
     "histories": "mainspring.registry.history.service:Histories",
@@ -86,6 +88,7 @@ class Session:
     experiments: ExperimentOrganiser
     runs: RunOrganiser
     evaluation_datasets: EvaluationDatasets
+    scorers: Scorers
     registry: Registry
     scans: Scans
     histories: Histories

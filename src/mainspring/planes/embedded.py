@@ -29,6 +29,7 @@ from mainspring.releases.service import Releases
 from mainspring.rollouts.evidence import ArmEvidence
 from mainspring.rollouts.service import Rollouts
 from mainspring.runtime.home_lock import home_owner
+from mainspring.scorers.service import Scorers
 from mainspring.storage.kv.store import KeyValueStore, open_kv
 from mainspring.storage.locations import url_of
 from mainspring.storage.objects.store import open_objects
@@ -90,6 +91,7 @@ class Platform(Session):
             "experiments": ExperimentOrganiser(database),
             "runs": RunOrganiser(database),
             "evaluation_datasets": EvaluationDatasets(database, tracking.experiments.get),
+            "scorers": Scorers(database, tracking.experiments.get),
             "registry": registry,
             "scans": Scans(database, objects),
             "histories": Histories(database),

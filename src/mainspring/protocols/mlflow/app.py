@@ -24,6 +24,7 @@ from mainspring.protocols.mlflow import (
     older_traces,
     registered_models,
     runs,
+    scorers,
     server_info,
     traces,
 )
@@ -48,7 +49,8 @@ def all_calls() -> Iterable[Call]:
         yield from noun.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
-    yield from evaluation_datasets.calls.calls
+    for of_evaluation in (evaluation_datasets.calls, scorers.calls):
+        yield from of_evaluation.calls
 
 
 def mlflow_routes(

@@ -13,6 +13,7 @@ from mainspring.datasets.evaluation.service import EvaluationDatasets
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.service import Registry
+from mainspring.scorers.service import Scorers
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Work
 from mainspring.traces.service import Traces
@@ -30,6 +31,7 @@ class Services(Protocol):
     logged_models: LoggedModels
     traces: Traces
     evaluation_datasets: EvaluationDatasets
+    scorers: Scorers
     objects: ObjectStore
     database: Database
 
