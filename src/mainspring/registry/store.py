@@ -210,7 +210,7 @@ def require_model(connection: Connection, name: str) -> Model:
     """Get a model; raises NotFound."""
     found = find_models(connection, name=name, limit=1)
     if not found:
-        raise NotFound(f"there is no model {name}; `mainspring model list` shows those there are", name=name)
+        raise NotFound(f"there is no model {name}; `mainspring model list` shows those there are", model_name=name)
     return found[0]
 
 
@@ -218,7 +218,7 @@ def require_version(connection: Connection, name: str, version: int) -> ModelVer
     """Get a version; raises NotFound."""
     found = find_version(connection, name, version)
     if found is None:
-        raise NotFound(f"model {name} has no version {version}", name=name, version=version)
+        raise NotFound(f"model {name} has no version {version}", model_name=name, model_version=version)
     return found
 
 

@@ -13,6 +13,7 @@ from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 from mainspring.traces import store
+from mainspring.traces.correlation import Counts
 from mainspring.traces.events import TracesDeleted
 from mainspring.traces.limits import check_id, check_key, check_ms, check_span, cut, preview, storable
 from mainspring.traces.model import (
@@ -153,6 +154,17 @@ class Traces:
                 connection, list(experiments), condition, order, limit=limit, page=page
             )
             return TracePage(store.details(connection, found), following)
+
+    def count_together(self, experiments: Sequence[str], one: str, two: str, base: str = "") -> Counts:
+        """Count the traces that pass *base*, and how many of them pass filter *one*, filter *two*, and both.
+
+        Raises InvalidRequest for a filter that cannot be read.
+        """
+        for experiment in experiments:
+            check_id(experiment, "experiment")
+        conditions = [parse_filter(where) for where in (base, one, two)]
+        with self.database.read() as connection:
+            return search_store.count_together(connection, list(experiments), *conditions)
 
     # Changing
 

@@ -212,7 +212,7 @@ def test_what_is_downloaded_is_a_file_to_save_and_no_page(http: TestClient) -> N
         put(http, f"{MODEL}/{name}", b"<script>alert(1)</script>")
         reply = http.get(f"{PROXY}/{MODEL}/{name}")
         assert kind in reply.headers["content-type"]
-        assert reply.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert reply.headers["content-disposition"] == f"attachment; filename={name}"
         assert reply.headers["x-content-type-options"] == "nosniff"
     put(http, f"{MODEL}/{quote('üx.txt')}", b"x")
     reply = http.get(f"{PROXY}/{MODEL}/{quote('üx.txt')}")
@@ -344,3 +344,39 @@ def test_a_store_that_answers_by_http_gives_a_presigned_url(s3_url: str, tmp_pat
             assert httpx2.get(told["url"]).content == b"in a bucket"
             assert http.get(f"/api/2.0/mlflow-artifacts/presigned/{MODEL}/none").status_code == 404
     threads.close()
+
+
+def test_types_names_and_the_folder_itself_are_told_as_clients_compare_them(http: TestClient) -> None:
+    put(http, f"{MODEL}/mlproject", b"x")
+    reply = http.get(f"{PROXY}/{MODEL}/mlproject")
+    assert reply.headers["content-type"] == "text/plain", "in which encoding it was written nobody said"
+    assert reply.headers["content-disposition"] == "attachment; filename=mlproject"
+    put(http, f"{MODEL}/two words.txt", b"x")
+    assert http.get(f"{PROXY}/{MODEL}/two%20words.txt").headers["content-disposition"].endswith('="two words.txt"')
+    whole = http.get(PROXY, params={"path": MODEL}).json()
+    assert len(whole["files"]) == 2
+    assert http.get(PROXY, params={"path": f"{MODEL}/."}).json() == whole
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/api/2.0/mlflow-artifacts/artifacts", {}),
+        ("/get-artifact", {"run_id": "r"}),
+        ("http://127.0.0.1//model-versions/get-artifact", {"name": "m", "version": "1"}),
+        ("/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files", {}),
+    ],
+)
+def test_a_path_that_leads_out_is_called_invalid(http: TestClient, path: str, query: dict[str, str]) -> None:
+    name = "artifact_file_path" if "logged-models" in path else "path"
+    reply = http.get(path, params=query | {name: "../other"})
+    assert (reply.status_code, reply.json()["message"]) == (400, "Invalid path")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [({}, "Request must specify run_uuid."), ({"run_uuid": "r"}, "Request must specify path.")],
+)
+def test_an_upload_says_what_is_missing(http: TestClient, query: dict[str, str], says: str) -> None:
+    reply = http.post("/ajax-api/2.0/mlflow/upload-artifact", params=query)
+    assert (reply.status_code, reply.json()["message"]) == (400, says)

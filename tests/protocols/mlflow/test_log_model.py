@@ -59,7 +59,7 @@ def test_a_logged_model_is_loaded_by_run_version_alias_stage_and_id_and_served(
     again = mlflow.register_model(f"runs:/{run.info.run_id}/clf", name)
     assert (again.version, again.run_id) == ("2", run.info.run_id)
     became = json.loads(client.get_logged_model(logged.model_id).tags["mlflow.modelVersions"])
-    assert {(version["name"], version["version"]) for version in became} == {(name, "1"), (name, "2")}
+    assert {(version["name"], int(version["version"])) for version in became} == {(name, 1), (name, 2)}
 
     with connect(tracking_url, tmp_path / "cache") as session:
         version = session.registry.resolve(f"model:{name}@best").servable()

@@ -190,3 +190,14 @@ def test_who_moved_an_alias_is_known_by_the_login(
         assert second.origin.startswith("mlflow 127.0.0.1")
         assert session.histories.state(name, first.at).aliases["champion"].version == 1
         assert session.histories.state(name).aliases["champion"].version == 2
+
+
+def test_what_is_missing_is_said_in_the_words_that_clients_look_for(client: MlflowClient) -> None:
+    with pytest.raises(MlflowException, match=r"RESOURCE_DOES_NOT_EXIST: Registered Model with name=nowhere not found"):
+        client.get_registered_model("nowhere")
+    name = f"m-{uuid.uuid4()}"
+    client.create_registered_model(name)
+    with pytest.raises(MlflowException, match=rf"Model Version \(name={name}, version=7\) not found"):
+        client.get_model_version(name, "7")
+    with pytest.raises(MlflowException, match=r"Parameter 'version' must be an integer, got 'x'\."):
+        client.get_model_version(name, "x")

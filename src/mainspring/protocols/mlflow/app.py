@@ -14,6 +14,7 @@ from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, 
 from mainspring.protocols.mlflow import (
     artifacts,
     assessments,
+    correlations,
     evaluation_datasets,
     experiments,
     inputs,
@@ -22,6 +23,7 @@ from mainspring.protocols.mlflow import (
     metrics,
     model_versions,
     older_traces,
+    prompt_runs,
     registered_models,
     runs,
     scorers,
@@ -31,8 +33,10 @@ from mainspring.protocols.mlflow import (
 from mainspring.protocols.mlflow.answering import Observer, answered, json_response
 from mainspring.protocols.mlflow.artifacts import PROXY, page_routes, proxy_routes
 from mainspring.protocols.mlflow.calls import Call, CallTable, Services
+from mainspring.protocols.mlflow.graphql import graphql_routes
 from mainspring.protocols.mlflow.otlp import otlp_routes
 from mainspring.protocols.mlflow.reading import read_body, read_query
+from mainspring.protocols.mlflow.trace_files import trace_file_routes
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
 
@@ -44,9 +48,11 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 def all_calls() -> Iterable[Call]:
     """Give every call of the protocol that is a request and an answer in JSON."""
-    nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info)
+    nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info, prompt_runs)
     for noun in (*nouns, registered_models, model_versions, logged_models):
         yield from noun.calls.calls
+    # Before the traces, whose paths have arguments that this one fits.
+    yield from correlations.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
     for of_evaluation in (evaluation_datasets.calls, scorers.calls):
@@ -66,6 +72,8 @@ def mlflow_routes(
         Route("/api/{rest:path}", endpoint.answer, methods=_METHODS),
         Mount(f"/ajax-api{PROXY}", routes=proxied),
         *paged,
+        *trace_file_routes(services, uploads, observer),
+        *graphql_routes(services, threads, max_body_bytes=max_body_bytes, observer=observer),
         Route("/ajax-api/{rest:path}", endpoint.answer, methods=_METHODS),
         Route("/version", _version, methods=["GET"]),
     ]

@@ -78,7 +78,7 @@ class ListOfModel(msgspec.Struct):
 def list_of_run(services: Services, ask: ListOfRun) -> Listing:
     """List a folder of a run."""
     run = services.tracking.get_run(_named(ask.run_id or ask.run_uuid, "run_id")).run
-    files = _listed(services.tracking.files, Place("run", run.id), ask.path, whole_paths=True)
+    files = _listed(services.tracking.files, Place("run", run.id), _folder(ask.path), whole_paths=True)
     return Listing(files, run.artifact_uri)
 
 
@@ -88,7 +88,8 @@ def list_of_model(services: Services, ask: ListOfModel) -> Listing:
     model = services.logged_models.get(ask.model_id)
     root = f"{services.tracking.experiments.get(model.experiment).artifact_uri}/models/{model.id}/artifacts"
     place = Place("model", model.id)
-    return Listing(_listed(services.tracking.files, place, ask.artifact_directory_path, whole_paths=True), root)
+    folder = _folder(ask.artifact_directory_path)
+    return Listing(_listed(services.tracking.files, place, folder, whole_paths=True), root)
 
 
 class Presign(msgspec.Struct):
@@ -133,6 +134,9 @@ def page_routes(services: Services, uploads: Uploads, observer: Observer | None)
         observer,
         ("GET", "/get-artifact", by_owner.of_run),
         ("GET", "/model-versions/get-artifact", by_owner.of_version),
+        # Addresses that were put together from parts, which MLflow's server takes as well.
+        ("GET", "//get-artifact", by_owner.of_run),
+        ("GET", "//model-versions/get-artifact", by_owner.of_version),
         ("GET", "/ajax-api/2.0/mlflow/logged-models/{model}/artifacts/files", by_owner.of_model),
         ("POST", "/ajax-api/2.0/mlflow/upload-artifact", by_owner.upload),
     )
@@ -158,7 +162,7 @@ class _Proxy:
         self._files, self._uploads, self._threads = files, uploads, uploads.threads
 
     async def list(self, request: Request) -> Response:
-        address = request.query_params.get("path", "")
+        address = _folder(request.query_params.get("path", ""))
 
         def look() -> Listing:
             place, folder = self._files.place_of(address)
@@ -213,22 +217,25 @@ class _ByOwner:
     async def of_run(self, request: Request) -> Response:
         asked = request.query_params
         run = _named(asked.get("run_id") or asked.get("run_uuid"), "run_id")
-        return await self._file(request, Place("run", run), _named(asked.get("path"), "path"))
+        return await self._file(request, Place("run", run), _safe(_named(asked.get("path"), "path")))
 
     async def of_model(self, request: Request) -> Response:
         path = _named(request.query_params.get("artifact_file_path"), "artifact_file_path")
-        return await self._file(request, Place("model", request.path_params["model"]), path)
+        return await self._file(request, Place("model", request.path_params["model"]), _safe(path))
 
     async def of_version(self, request: Request) -> Response:
         asked = request.query_params
         name, version = _named(asked.get("name"), "name"), _number(asked.get("version"), "version")
-        path = safe_path(_named(asked.get("path"), "path"))
+        path = _safe(_named(asked.get("path"), "path"))
         find = functools.partial(_file_of_version, self._services, name, version, path)
         return await download(request, self._uploads, await self._threads.run(find))
 
     async def upload(self, request: Request) -> Response:
         asked = request.query_params
-        run, path = _named(asked.get("run_uuid"), "run_uuid"), safe_path(_named(asked.get("path"), "path"))
+        for name in ("run_uuid", "path"):
+            if not asked.get(name):
+                raise InvalidRequest(f"Request must specify {name}.")
+        run, path = asked["run_uuid"], _safe(asked["path"])
         gathered = bytearray()
         async for part in request.stream():
             gathered += part
@@ -308,6 +315,22 @@ def _listed(files: ArtifactFiles, place: Place, folder: str, *, whole_paths: boo
         FileInfo(start + name, size is None, msgspec.UNSET if size is None else size)
         for name, size in files.children(place, folder)
     ]
+
+
+def _folder(path: str) -> str:
+    # A client that wants all that there is asks for the folder `.`.
+    plain = path.removesuffix("/").removesuffix("/.")
+    if plain in ("", "."):
+        return ""
+    return _safe(plain)
+
+
+def _safe(path: str) -> str:
+    try:
+        return safe_path(path)
+    except InvalidRequest:
+        # The words that MLflow's clients and pages know.
+        raise InvalidRequest("Invalid path", path=path) from None
 
 
 def _named(value: str | None, name: str) -> str:

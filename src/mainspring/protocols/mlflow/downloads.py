@@ -15,9 +15,11 @@ from mainspring.tracking.model import Artifact
 
 _TEXTS = re.compile(
     "txt|log|err|cfg|conf|cnf|cf|ini|properties|prop|hocon|toml|yaml|yml|xml|json|js|py|py3|csv|tsv|md|rst|ipynb"
-    "|MLmodel|MLproject"
+    "|MLmodel|MLproject|mlproject"
 )
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_TOKEN = re.compile(r"[\w!#$&'*+.^`|~-]+", re.ASCII)
+"""What HTTP lets stand without quotes."""
 
 
 def media_type(path: str) -> str:
@@ -31,12 +33,13 @@ def media_type(path: str) -> str:
 async def download(request: Request, uploads: Uploads, artifact: Artifact) -> Response:
     """Answer with the bytes of an artifact; raises NotFound when the store has lost them."""
     headers = {
-        "content-disposition": _attachment(artifact.path),
+        "content-disposition": attachment(artifact.path),
         "x-content-type-options": "nosniff",
         "accept-ranges": "bytes",
         "etag": f'"{artifact.digest}"',
     }
-    kind = media_type(artifact.path)
+    # Told as a header, so that nothing is added to it: a text is in whatever encoding it was written in.
+    headers["content-type"] = media_type(artifact.path)
     first, count, status = 0, artifact.size, 200
     wanted = request.headers.get("range")
     if wanted is not None and request.headers.get("if-range", headers["etag"]) == headers["etag"]:
@@ -49,14 +52,14 @@ async def download(request: Request, uploads: Uploads, artifact: Artifact) -> Re
             headers["content-range"] = f"bytes {first}-{first + count - 1}/{artifact.size}"
     headers["content-length"] = str(count)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=kind)
+        return Response(status_code=status, headers=headers)
     if count <= PART_BYTES:
         # In one turn of a thread: most artifacts are small, and loading a model asks for many.
         data = await uploads.threads.run(lambda: _read(uploads, artifact, first, count))
-        return Response(data, status, headers, media_type=kind)
+        return Response(data, status, headers)
     if not await uploads.threads.run(lambda: uploads.store.exists(artifact.digest)):
         raise NotFound(f"the bytes of {artifact.path!r} are not in the store any more", digest=artifact.digest)
-    return StreamingResponse(uploads.give_out(artifact.digest, first, count), status, headers, media_type=kind)
+    return StreamingResponse(uploads.give_out(artifact.digest, first, count), status, headers)
 
 
 def byte_range(wanted: str, size: int) -> tuple[int, int] | str:
@@ -85,8 +88,11 @@ def _read(uploads: Uploads, artifact: Artifact, first: int, count: int) -> bytes
         return file.read(count)
 
 
-def _attachment(path: str) -> str:
+def attachment(path: str) -> str:
+    """Give the header that makes a browser save a file under its name."""
     name = path.rpartition("/")[2]
+    if _TOKEN.fullmatch(name):
+        return f"attachment; filename={name}"
     plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
     if plain == name:
         return f'attachment; filename="{name}"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mainspring.core.errors import AlreadyExists, GateRefused, MainspringError, StaleLease
+from mainspring.core.errors import AlreadyExists, GateRefused, MainspringError, NotFound, StaleLease
 
 _CODES = {
     400: "INVALID_PARAMETER_VALUE",
@@ -30,7 +30,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 def told(error: MainspringError) -> tuple[int, ErrorBody]:
     """Give the status and the body that stand for an error that was raised on purpose."""
-    message = str(error)
+    message = _in_its_words(error)
     if isinstance(error, AlreadyExists):
         return 400, ErrorBody("RESOURCE_ALREADY_EXISTS", message)
     if isinstance(error, GateRefused):
@@ -41,3 +41,13 @@ def told(error: MainspringError) -> tuple[int, ErrorBody]:
         # What stands in the way of a call is the caller's to change: a param has another value, a run was deleted.
         return 400, ErrorBody("INVALID_PARAMETER_VALUE", message)
     return error.status, ErrorBody(_CODES.get(error.status, "INTERNAL_ERROR"), message)
+
+
+def _in_its_words(error: MainspringError) -> str:
+    # Clients look for what is missing in MLflow's own words.
+    model, version = error.facts.get("model_name"), error.facts.get("model_version")
+    if not isinstance(error, NotFound) or model is None:
+        return str(error)
+    if version is None:
+        return f"Registered Model with name={model} not found"
+    return f"Model Version (name={model}, version={version}) not found"

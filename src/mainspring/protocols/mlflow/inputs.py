@@ -108,11 +108,11 @@ def log_model(services: Services, ask: LogModel) -> Empty:
 def search_datasets(services: Services, ask: SearchDatasets) -> DatasetSummaries:
     """List the datasets that runs of some experiments read."""
     if not ask.experiment_ids:
-        raise InvalidRequest("SearchDatasets request must specify at least one experiment_id")
+        raise InvalidRequest("SearchDatasets request must specify at least one experiment_id.")
     if len(ask.experiment_ids) > MAX_EXPERIMENTS:
         raise InvalidRequest(
             f"SearchDatasets request cannot specify more than {MAX_EXPERIMENTS} experiment_ids. "
-            f"Received {len(ask.experiment_ids)}"
+            f"Received {len(ask.experiment_ids)} experiment_ids."
         )
     found = services.tracking.lifecycle.datasets(ask.experiment_ids)
     return DatasetSummaries([DatasetSummary(*summary) for summary in found])

@@ -117,7 +117,7 @@ def logging(
     kept = check_tags(tags)
     name = kept.pop(RUN_NAME, "")
     works: list[Work[Any]] = [
-        services.tracking.logging_batch(run, [_metric(m) for m in metrics], _check_params(params), kept)
+        services.tracking.logging_batch(run, [_metric(m) for m in metrics], check_params(params), kept)
     ]
     works += _of_models(services, run, metrics)
     if name:
@@ -174,7 +174,8 @@ def check_key(key: str, what: str) -> None:
         raise InvalidRequest(f"Invalid value {key!r} for the name of a {what}: it must be a plain relative path")
 
 
-def _check_params(params: Sequence[KeyValue]) -> dict[str, str]:
+def check_params(params: Sequence[KeyValue]) -> dict[str, str]:
+    """Read params; values beyond the limit are cut. Raises InvalidRequest for what cannot be a key, or comes twice."""
     found = texts(params)
     if len(found) != len(params):
         keys = [pair.key for pair in params]

@@ -155,7 +155,7 @@ def _told(services: Services, trace: Trace) -> Info:
         trace.experiment,
         trace.started_ms,
         _NAMES[trace.state],
-        [Pair(key, value) for key, value in told.trace_metadata.items()],
+        [Pair(key, value) for key, value in trace.metadata.items()],
         [Pair(key, value) for key, value in told.tags.items()],
         UNSET if trace.duration_ms is None else trace.duration_ms,
     )

@@ -59,6 +59,8 @@ def _told(error: msgspec.ValidationError, given: Any) -> InvalidRequest:
     value = _at(given, path)
     if value is None:
         return _needed(path)
+    if path == "version" and "`int`" in said:
+        return InvalidRequest(f"Parameter 'version' must be an integer, got {value!r}.")
     shown = json.dumps(value, separators=(",", ":"))
     return InvalidRequest(f"Invalid value {shown[:_SHOWN_CHARS]} for parameter {path!r} supplied: {said}")
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from mainspring.traces.model import Span
 
-_STATUS = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
+STATUS = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 TRACE_PREFIX = "tr-"
 
@@ -70,9 +70,9 @@ class SpanWire(msgspec.Struct, frozen=True):
 def span_told(span: Span) -> SpanWire:
     """Give a span as it is told."""
     return SpanWire(
-        trace_id=_base64(span.otel_trace),
-        span_id=_base64(span.id),
-        parent_span_id=UNSET if span.parent is None else _base64(span.parent),
+        trace_id=base64_of(span.otel_trace),
+        span_id=base64_of(span.id),
+        parent_span_id=UNSET if span.parent is None else base64_of(span.parent),
         name=span.name,
         kind=f"SPAN_KIND_{_KINDS[span.kind]}" if span.kind in range(len(_KINDS)) else span.kind,
         start_time_unix_nano=span.started_ns,
@@ -81,17 +81,22 @@ def span_told(span: Span) -> SpanWire:
         events=[EventWire(event.at_ns, event.name, _attributes(event.attributes)) for event in span.events],
         links=[
             LinkWire(
-                _base64(link.trace), _base64(link.span), _attributes(link.attributes), link.state or UNSET, link.flags
+                base64_of(link.trace),
+                base64_of(link.span),
+                _attributes(link.attributes),
+                link.state or UNSET,
+                link.flags,
             )
             for link in span.links
         ],
-        status=StatusWire(_STATUS[span.status], span.message or UNSET),
+        status=StatusWire(STATUS[span.status], span.message or UNSET),
         trace_state=span.state or UNSET,
         flags=span.flags or UNSET,
     )
 
 
-def _base64(hexadecimal: str) -> str:
+def base64_of(hexadecimal: str) -> str:
+    """Give an id as its bytes are written."""
     return base64.b64encode(bytes.fromhex(hexadecimal)).decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -46,7 +47,7 @@ class Source(msgspec.Struct, frozen=True):
 
 class _Became(msgspec.Struct, frozen=True):
     name: str
-    version: str
+    version: int
 
 
 def is_placeholder(source: str) -> bool:
@@ -62,8 +63,8 @@ def read_source(
     path = parsed.path.lstrip("/")
     if parsed.scheme in ("", "file"):
         raise InvalidRequest(
-            f"Invalid model version source: '{source}'. A path of some machine cannot be a source: log the model to a "
-            "run here, and register it from there."
+            f"Invalid model version source: '{source}'. To use a local path as a model version source is not possible "
+            "here, where no path of a machine is read: log the model to a run, and register it from there."
         )
     _check_no_way_out(source, parsed.path)
     if parsed.scheme in ("models", "runs") and parsed.netloc:
@@ -83,14 +84,15 @@ def read_source(
 
 def note_version(services: Services, logged: str, version: ModelVersion) -> None:
     """Write down with a logged model which version it became."""
-    became = _Became(version.name, str(version.version))
+    became = _Became(version.name, version.version)
 
     def with_it(known: str | None) -> str:
         try:
-            versions = msgspec.json.decode(known or "[]", type=list[_Became])
+            versions = msgspec.json.decode(known or "[]", type=list[_Became], strict=False)
         except msgspec.MsgspecError:
             versions = []
-        return msgspec.json.encode(versions if became in versions else [*versions, became]).decode()
+        # Written as Python's own writer does: clients compare the text.
+        return json.dumps(msgspec.to_builtins(versions if became in versions else [*versions, became]))
 
     services.logged_models.change_tag(logged, VERSIONS_TAG, with_it)
 
@@ -191,8 +193,11 @@ def _is_within(address: list[str] | None, root: list[str] | None) -> bool:
 def _check_no_way_out(source: str, path: str) -> None:
     before, decoded = "", path
     while decoded != before:
-        if ".." in re.split(r"[/\\]", decoded):
-            raise InvalidRequest(f"Invalid model version source: '{source}'. It must have no '..' in its path.")
+        if {".", ".."} & set(re.split(r"[/\\]", decoded)) or "\0" in decoded:
+            raise InvalidRequest(
+                f"Invalid model version source: '{source}'. If supplying a source as an http, https, local file path, "
+                "ftp, objectstore, or mlflow-artifacts uri, its path must have no '.', '..' or NUL in it."
+            )
         before, decoded = decoded, unquote(decoded)
 
 

@@ -31,6 +31,7 @@ from sqlalchemy.exc import DataError
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import ATTRIBUTE, AllOf, AnyOf, Comparison, Field, Filter, Not, Order, Value
+from mainspring.traces.correlation import Counts
 from mainspring.traces.model import MAX_PAGE, Trace
 from mainspring.traces.search.filters import JUDGED, OF_SPANS, is_number
 from mainspring.traces.store import assessments, spans, trace_links, trace_metadata, trace_tags, traces
@@ -78,6 +79,18 @@ def find_traces(
     if len(rows) <= limit:
         return found, None
     return found, base64.urlsafe_b64encode(msgspec.json.encode(list(rows[limit - 1])[width:])).decode()
+
+
+def count_together(connection: Connection, named: Sequence[str], base: Filter, one: Filter, two: Filter) -> Counts:
+    """Count the traces of the experiments *named* that pass *base*, and those of them that pass two more filters."""
+    first, second = (_condition(where, connection.dialect.name) for where in (one, two))
+    query = select(func.count(), *(func.sum(case((test, 1), else_=0)) for test in (first, second, and_(first, second))))
+    query = query.select_from(traces).where(traces.c.experiment.in_(named), _condition(base, connection.dialect.name))
+    try:
+        total, *passed = connection.execute(query).one()
+    except DataError as error:
+        raise InvalidRequest(f"the database cannot carry out the filter: {error.orig}".partition("\n")[0]) from None
+    return Counts(total, *(int(count or 0) for count in passed))
 
 
 def _terms(order: Sequence[Order]) -> list[_Term]:
