@@ -5,8 +5,8 @@ Both run on SQLite with all that they start: ``mainspring up`` with its control 
 and system, for each operation. The requests are those of MLflow's Python client, sent from a plain socket: the client's
 own cost is not in the numbers. Of several windows the best counts, on both sides.
 
-``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a tenth of everything; only a
-whole run writes its results.
+``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a tenth of everything, and
+``--large`` also a database of a million runs. Only a whole run writes its results.
 """
 
 from __future__ import annotations
@@ -19,24 +19,33 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.report import Line, report
-from bench.tracking import hot, reading, servers
+from bench.tracking import files, hot, large, reading, script, servers, starting
 from bench.tracking.servers import Server
 
-CLIENTS = "clients"
-OPERATIONS = [*hot.OPERATIONS, CLIENTS, *reading.OPERATIONS]
+CLIENTS, FILES, SCRIPT, START, LARGE = "clients", "files", "script", "start", "large"
+OPERATIONS = [*hot.OPERATIONS, CLIENTS, *reading.OPERATIONS, FILES, SCRIPT, START]
 
 
 def lines(folder: Path, names: list[str], python: Path | None, share: float) -> Iterator[Line]:
     """Measure what was asked for."""
-    if of_hot := [name for name in names if name in hot.OPERATIONS]:
+    of_hot = [name for name in names if name in hot.OPERATIONS]
+    if {*of_hot, FILES, SCRIPT} & {*names}:
         with _both(folder / "hot", python, workers=1) as (ours, peer):
             yield from hot.judge(ours, peer, of_hot, share)
+            if FILES in names:
+                yield from files.judge(ours, peer, folder / "hot", share)
+            if SCRIPT in names:
+                yield from script.judge(ours, peer, python, share)
     if CLIENTS in names:
         # Several clients are what several workers are for: MLflow's default is four.
         with _both(folder / CLIENTS, python, workers=4) as (ours, peer):
             yield from hot.judge_clients(ours, peer, folder, share)
     if of_reading := [name for name in names if name in reading.OPERATIONS]:
         yield from reading.judge(folder / "reading", python, of_reading, share)
+    if START in names:
+        yield from starting.judge(folder / "start", python)
+    if LARGE in names:
+        yield from large.judge(folder / "large", share)
 
 
 @contextmanager
@@ -55,12 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default=",".join(OPERATIONS), help=f"some of {','.join(OPERATIONS)}")
     parser.add_argument("--no-peer", action="store_true", help="measure ours only")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--large", action="store_true", help="also a million runs: some minutes and 10 GB of disk")
     asked = parser.parse_args(arguments)
-    names = asked.only.split(",")
-    if unknown := sorted(set(names) - set(OPERATIONS)):
+    names = [*asked.only.split(","), *([LARGE] if asked.large else [])]
+    if unknown := sorted(set(names) - {*OPERATIONS, LARGE}):
         parser.error(f"--only {','.join(unknown)}: expected some of {', '.join(OPERATIONS)}")
     python = None if asked.no_peer else servers.peer_python()
-    whole = python is not None and not asked.quick and names == OPERATIONS
+    whole = python is not None and not asked.quick and set(OPERATIONS) <= set(names)
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
         found = list(lines(Path(folder), names, python, 0.1 if asked.quick else 1.0))
     report("tracking", found, write=whole)

@@ -95,6 +95,16 @@ def seed_ours(home: Path, sizes: Sizes) -> Seeded:
     return Seeded(ids, run)
 
 
+def seed_large(home: Path, runs: int, metrics: Sequence[str]) -> str:
+    """Make a home with one experiment of many runs; gives its id."""
+    with Platform(Settings(home=str(home))) as platform:
+        assert isinstance(platform, Platform)
+        experiment = platform.tracking.create_experiment("large").id
+        with platform.database.begin() as connection:
+            _insert_ours(connection, experiment, rows(runs, metrics=metrics), metrics)
+    return experiment
+
+
 def _own_ids() -> Iterator[str]:
     while True:
         yield new_id()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,12 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from mainspring.core.settings import Settings
+from mainspring.planes.up import environment
+
 HERE = Path(__file__).parent
 PEER_PACKAGES = ["mlflow==3.*"]
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 WITHIN_S = 120.0
 BUSY_SHARE = 0.1
 _CPU_CLOCK = 2
@@ -89,13 +93,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str, command: list[str], port: int, folder: Path, ready: Callable[[], bool]) -> Iterator[Server]:
+def running(
+    name: str,
+    command: list[str],
+    port: int,
+    folder: Path,
+    ready: Callable[[], bool],
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     """Run a server until the block ends; what it says goes into ``said.txt`` in *folder*."""
     began, said = time.perf_counter(), folder / "said.txt"
     with said.open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=file, stderr=file, start_new_session=True, env=_environment()
-        )
+        given = {**os.environ, **QUIET, **(variables or {})}
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True, env=given)
     try:
         waited(ready, process, lambda: f"{name} does not start: {said.read_text()[-2000:]}")
         yield Server(name, process, port, time.perf_counter() - began)
@@ -106,10 +116,6 @@ def running(name: str, command: list[str], port: int, folder: Path, ready: Calla
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def answers(url: str) -> bool:
@@ -138,6 +144,19 @@ def ours(folder: Path) -> Iterator[Server]:
     command += ["--port", str(port), "--data-port", str(free_port())]
     # Its one line says that all its processes are ready.
     with running("mainspring up", command, port, folder, lambda: b"\n" in (folder / "said.txt").read_bytes()) as server:
+        yield server
+
+
+@contextmanager
+def control(folder: Path) -> Iterator[Server]:
+    """Run the control plane alone on ``folder/home``: what serves tracking, without serving models."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = Settings(home=str(folder / "home"), port=free_port())
+    command = [sys.executable, "-m", "mainspring.planes.control"]
+    url = f"http://127.0.0.1:{settings.port}/health"
+    with running(
+        "control plane", command, settings.port, folder, lambda: answers(url), environment(settings)
+    ) as server:
         yield server
 
 

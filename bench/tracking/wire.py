@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 CLIENT = "3.17.2"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 WITHIN_S = 600.0
 
 
@@ -37,6 +38,12 @@ def post(path: str, asked: dict[str, Any], *, base: str = "/api/2.0/mlflow/") ->
 def get(path: str, asked: Sequence[tuple[str, object]], *, base: str = "/api/2.0/mlflow/") -> Request:
     """Make a call whose arguments stand in the query."""
     return Request(_head("GET", f"{base}{path}?{urlencode(asked)}"), b"")
+
+
+def put(path: str, body: bytes) -> Request:
+    """Store an artifact through the proxy."""
+    more = f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
+    return Request(_head("PUT", f"{ARTIFACTS}/{path}", more), body)
 
 
 def _head(method: str, target: str, more: str = "") -> bytes:
@@ -90,18 +97,18 @@ class Connection:
             )
         return body
 
-    def _chunks(self, found: bytes) -> bytes:
-        body, at = bytearray(), 0
+    def _chunks(self, rest: bytes) -> bytes:
+        body, found = bytearray(), bytearray(rest)
         while True:
-            while (end := found.find(b"\r\n", at)) < 0:
+            while (end := found.find(b"\r\n")) < 0:
                 found += self._more()
-            size = int(found[at:end].split(b";")[0], 16)
+            size = int(found[:end].split(b";")[0], 16)
             while len(found) < end + size + 4:
                 found += self._more()
             if size == 0:
                 return bytes(body)
             body += found[end + 2 : end + 2 + size]
-            at = end + size + 4
+            del found[: end + size + 4]
 
     def _more(self) -> bytes:
         part = self._socket.recv(1 << 20)
