@@ -103,9 +103,9 @@ def test_a_home_that_was_filled_in_bulk_reads_like_one_that_was_logged(tmp_path:
             zip(homes.METRICS, best.metrics, strict=True)
         )
         assert (found[0].params, found[0].tags) == (dict(zip(homes.PARAMS, best.params, strict=True)), dict(best.tags))
-        history = tracking.histories.page(seeded.run, homes.HISTORY_KEY)
+        history = tracking.metric_history(seeded.run, homes.HISTORY_KEY)
         assert (history.steps, len(history.values)) == (list(range(500)), 500)
-        assert tracking.histories.page(found[0].run.id, "auc").values == [best.metrics[0]]
+        assert tracking.metric_history(found[0].run.id, "auc").values == [best.metrics[0]]
         # What goes on to be logged finds its place behind what was filled in.
         tracking.log_batch(seeded.run, [Metric(homes.HISTORY_KEY, 7.0, 500)])
         tracking.log_batch(found[0].run.id, [Metric("new", 8.0, 0)])
