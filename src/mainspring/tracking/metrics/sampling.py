@@ -1,30 +1,27 @@
-"""The SQL of charts: points of a metric of several runs at the same steps, as many as there is room for.
+"""The SQL of charts: points of a metric, as many as there is room for.
 
-The steps are those that MLflow's server takes: of all that the runs have, sorted, evenly by their place, with the last
-of them, and the first and the last of each run. Where steps are regular, they are known without reading any.
+The points are those that MLflow's server takes since 3.17: the first of each of equal parts of a run's history, and its
+last. Where a run logs at regular steps, their places are known without reading any other point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from mainspring.storage.sql.statements import Statement, listed
 from mainspring.tracking.metrics.columns import Columns
-from mainspring.tracking.metrics.reading import STEPS, integers
-from mainspring.tracking.metrics.thinning import evenly
+from mainspring.tracking.metrics.reading import STEPS
 
 MAX_SCANNED = 1_000_000
-"""How many points are looked through for their steps; of more, the steps nearest to even distances are taken."""
+"""How many points are looked through for their places; of more, those nearest to even distances are taken."""
 
 _EXTENTS = """
     SELECT s.run, s.id,
-        (SELECT min(step) FROM metric_points WHERE series = s.id),
-        (SELECT max(step) FROM metric_points WHERE series = s.id),
-        (SELECT min(step) FROM metric_points WHERE series = s.id AND step >= ?),
-        (SELECT max(step) FROM metric_points WHERE series = s.id AND step <= ?),
+        (SELECT min(step) FROM metric_points WHERE series = s.id AND step BETWEEN ? AND ?),
+        (SELECT max(step) FROM metric_points WHERE series = s.id AND step BETWEEN ? AND ?),
         (SELECT min(step) FROM metric_points WHERE series = s.id AND step > (
             SELECT min(step) FROM metric_points WHERE series = s.id AND step >= ?))
     FROM metric_series s WHERE s.key = ? AND s.run {among}"""
@@ -32,15 +29,11 @@ _OF_RUNS = Statement(
     _EXTENTS.format(among="IN (SELECT value FROM json_each(?))"), postgresql=_EXTENTS.format(among="= ANY(?)")
 )
 
-_DISTINCT = "SELECT {steps} FROM (SELECT DISTINCT step FROM metric_points WHERE series = ? AND step BETWEEN ? AND ?) s"
-_ALL_STEPS = Statement(
-    _DISTINCT.format(steps="json_group_array(step)"), postgresql=_DISTINCT.format(steps="json_agg(step)::text")
-)
 _COUNT = Statement(
     "SELECT count(*) FROM (SELECT 1 FROM metric_points WHERE series = ? AND step BETWEEN ? AND ? LIMIT ?) AS counted"
 )
 
-_NEXT = "SELECT t.value, (SELECT min(step) FROM metric_points WHERE series = ? AND step >= t.value) FROM {targets}"
+_NEXT = "SELECT (SELECT min(step) FROM metric_points WHERE series = ? AND step >= t.value) FROM {targets}"
 _NEXT_STEPS = Statement(
     _NEXT.format(targets="json_each(?) t"), postgresql=_NEXT.format(targets="unnest(?::bigint[]) AS t(value)")
 )
@@ -57,14 +50,14 @@ _POINTS_PLACED = Statement(
     _PLACED.format(among="IN (SELECT value FROM json_each(?))"), postgresql=_PLACED.format(among="= ANY(?)")
 )
 
+_Points = list[tuple[int, ...]]
+
 
 class _Series(NamedTuple):
-    """The metric of one run: its first and last step, and the first, last and second one of those asked for."""
+    """The metric of one run: the first, the last and the second step of those asked for."""
 
     run: str
     id: int
-    first: int
-    last: int
     lowest: int | None
     highest: int | None
     second: int | None
@@ -73,81 +66,46 @@ class _Series(NamedTuple):
 def read_samples(
     connection: Connection, runs: Sequence[str], key: str, most: int, steps: tuple[int, int] = STEPS
 ) -> dict[str, Columns]:
-    """Give the points of each run at up to about *most* steps, the same for all; runs without such a metric have none.
-
-    Points of one step stay together, unless a run has more than twice as many as were asked for: then *most* of all
-    its points are taken, evenly.
-    """
-    rows = _OF_RUNS.rows(connection, (*steps, steps[0], key, listed(connection, runs)))
+    """Give up to *most* points of each run, the last among them; runs that have none in *steps* are left out."""
+    rows = _OF_RUNS.rows(connection, (*steps, *steps, steps[0], key, listed(connection, runs)))
     series = [_Series(*row) for row in rows]
-    inside = [one for one in series if one.lowest is not None and steps[0] <= one.lowest <= steps[1]]
-    if not inside:
-        return {}
-    ends = {end for one in series for end in (one.first, one.last) if steps[0] <= end <= steps[1]}
-    chosen = _regular(inside, most)
-    if chosen is not None:
-        found = {one.run: _points(connection, one, chosen | ends, most, steps) for one in inside}
-        if chosen <= {point[0] for points in found.values() for point in points}:
-            return {run: Columns.of(points) for run, points in found.items()}
-    chosen = _sampled(connection, inside, most, steps)
-    return {one.run: Columns.of(_points(connection, one, chosen | ends, most, steps)) for one in inside}
+    return {one.run: Columns.of(_sample(connection, one, most, steps)) for one in series if one.lowest is not None}
 
 
-def _spread(total: int, most: int) -> list[int]:
-    # Which places MLflow's server takes: one more than asked for, as the last one always is among them.
-    if total <= most:
-        return list(range(total))
-    return [*(int(place * (total / most)) for place in range(most)), total - 1]
+def beginnings(total: int, most: int) -> list[int]:
+    """Give up to *most* places out of *total*: where each of *most* equal parts begins, and the last for its own."""
+    size, larger = divmod(total, most)
+    places = [part * size + min(part, larger) for part in range(min(most, total))]
+    return [*places[:-1], total - 1]
 
 
-def _regular(series: Sequence[_Series], most: int) -> set[int] | None:
-    """Guess the steps when all runs step as they begin; None when they do not."""
-    strides = {one.second - one.lowest for one in series if one.second is not None and one.lowest is not None}
-    lowest = min(one.lowest for one in series if one.lowest is not None)
-    highest = max(one.highest for one in series if one.highest is not None)
-    if len(strides) != 1:
-        return None
-    (stride,) = strides
-    if any((end - lowest) % stride for one in series for end in (one.lowest, one.highest) if end is not None):
-        return None
-    return {lowest + stride * place for place in _spread((highest - lowest) // stride + 1, most)}
+def _sample(connection: Connection, one: _Series, most: int, steps: tuple[int, int]) -> _Points:
+    regular = _regular(one, most)
+    if regular:
+        found: _Points = _POINTS_AT.rows(connection, (one.id, listed(connection, regular), len(regular) + 1))
+        if len(found) == len(regular):
+            return found
+    total: int = _COUNT.rows(connection, (one.id, *steps, MAX_SCANNED + 1))[0][0]
+    if total > MAX_SCANNED:
+        return _nearest(connection, one, most)
+    return _POINTS_PLACED.rows(connection, (one.id, *steps, listed(connection, beginnings(total, most))))
 
 
-def _sampled(connection: Connection, series: Sequence[_Series], most: int, steps: tuple[int, int]) -> set[int]:
-    left = MAX_SCANNED
-    for one in series:
-        left -= _COUNT.rows(connection, (one.id, *steps, left + 1))[0][0]
-        if left < 0:
-            return _nearest(connection, series, most)
-    every = sorted(set().union(*(_steps(connection, one.id, steps) for one in series)))
-    return {every[place] for place in _spread(len(every), most)}
+def _regular(one: _Series, most: int) -> list[int]:
+    """Guess the steps of a run that goes on as it begins, with one point a step; none when it cannot be so."""
+    if one.lowest is None or one.highest is None or one.second is None or one.second > one.highest:
+        return []
+    stride = one.second - one.lowest
+    if (one.highest - one.lowest) % stride:
+        return []
+    places = beginnings((one.highest - one.lowest) // stride + 1, most)
+    return [one.lowest + stride * place for place in places]
 
 
-def _steps(connection: Connection, series: int, steps: tuple[int, int]) -> list[int]:
-    (found,) = _ALL_STEPS.rows(connection, (series, *steps))[0]
-    every: list[int] = integers(found).tolist()
-    return every
-
-
-def _nearest(connection: Connection, series: Sequence[_Series], most: int) -> set[int]:
-    lowest = min(one.lowest for one in series if one.lowest is not None)
-    highest = max(one.highest for one in series if one.highest is not None)
+def _nearest(connection: Connection, one: _Series, most: int) -> _Points:
+    lowest, highest = one.lowest or 0, one.highest or 0
     targets = [lowest + (highest - lowest) * place // most for place in range(most)]
-    nearest: dict[int, int] = {}
-    for one in series:
-        for target, step in _NEXT_STEPS.rows(connection, (one.id, listed(connection, targets))):
-            if step is not None and step <= nearest.get(target, highest):
-                nearest[target] = step
-    return {*nearest.values(), highest}
-
-
-def _points(
-    connection: Connection, one: _Series, chosen: Collection[int], most: int, steps: tuple[int, int]
-) -> list[tuple[int, ...]]:
-    crowd = 2 * (most + 2)
-    found = _POINTS_AT.rows(connection, (one.id, listed(connection, sorted(chosen)), crowd + 1))
-    if len(found) <= crowd:
-        return found
-    total: int = _COUNT.rows(connection, (one.id, *steps, STEPS[1]))[0][0]
-    places = listed(connection, evenly(total, most))
-    return _POINTS_PLACED.rows(connection, (one.id, *steps, places))
+    nearest = {row[0] for row in _NEXT_STEPS.rows(connection, (one.id, listed(connection, targets)))}
+    wanted = sorted(step for step in {*nearest, highest} if step is not None and step <= highest)
+    found: _Points = _POINTS_AT.rows(connection, (one.id, listed(connection, wanted), MAX_SCANNED))
+    return [found[place] for place in beginnings(len(found), most)]

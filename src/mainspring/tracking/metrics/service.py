@@ -41,10 +41,9 @@ class MetricHistories:
     def sampled(
         self, runs: Sequence[str], key: str, most: int, steps: tuple[int, int] | None = None
     ) -> dict[str, Columns]:
-        """Read the points of several runs at the same steps, about *most*, spread evenly over all that they have.
+        """Read up to *most* points of each of several runs, spread evenly over what it has, the last among them.
 
-        The first and the last step of each run are among them; *steps* narrows them to a range. Runs without such a
-        metric are left out.
+        *steps* narrows them to a range. Runs that have none there are left out.
         """
         with self._database.read() as connection:
             return sampling.read_samples(connection, runs, key, most, steps or STEPS)
