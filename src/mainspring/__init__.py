@@ -2,6 +2,7 @@
 
 import mainspring as ms
 
+run = ms.start_run("churn")        # log to a run: it never waits, and nothing is lost
 session = ms.open()                # the platform in a folder, in this process
 session = ms.connect(url)          # the same calls, at a running control plane
 """
@@ -13,9 +14,14 @@ from typing import TYPE_CHECKING
 from mainspring.version import __version__
 
 if TYPE_CHECKING:
-    from mainspring.client.session import Session
+    from collections.abc import Mapping
 
-__all__ = ["__version__", "connect", "open"]
+    from mainspring.client.logging import RunLogger, Value
+    from mainspring.client.sending import Receiver
+    from mainspring.client.session import Session
+    from mainspring.core.settings import Settings
+
+__all__ = ["__version__", "connect", "open", "start_run"]
 
 
 def open(home: str | None = None) -> Session:
@@ -35,3 +41,49 @@ def connect(url: str) -> Session:
     from mainspring.core.settings import load_settings
 
     return connect(url, load_settings().settings.cache)
+
+
+def start_run(
+    experiment: str,
+    name: str | None = None,
+    *,
+    mode: str | None = None,
+    home: str | None = None,
+    url: str | None = None,
+    folder: str | None = None,
+    capture: str | None = None,
+    run: str | None = None,
+    primary: bool = True,
+    parent: str | None = None,
+    params: Mapping[str, Value] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> RunLogger:
+    """Start a run and log to it without waiting; best in a ``with`` block, which ends the run as the block ends.
+
+    It goes to the control plane at *url*, to the one that runs on *home*, or into that folder by this very process, as
+    the settings say where neither is given. *mode* is ``online`` or ``offline``: then everything is kept in *folder*
+    until `mainspring sync` sends it; *capture* is what is recorded besides, as in the settings. With the id of a *run*
+    that one is gone on with; of several processes that log to it one is *primary*, which begins and ends it. Raises
+    InvalidRequest for a bad name or what is too long.
+    """
+    from mainspring.client.starting import start_run_by
+    from mainspring.core.settings import load_settings
+
+    settings = load_settings({"home": home, "url": url, "mode": mode, "offline": folder, "capture": capture}).settings
+    return start_run_by(
+        settings,
+        _open_home,
+        experiment,
+        name=name,
+        run=run,
+        primary=primary,
+        parent=parent,
+        params=params,
+        tags=tags,
+    )
+
+
+def _open_home(settings: Settings) -> Receiver:
+    from mainspring.planes.embedded import open_platform
+
+    return open_platform(settings)

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 import mainspring
 from mainspring.client.session import Session, connect
 from mainspring.core.errors import InvalidRequest, NotFound
-from tests.servers import free_port
+from tests.client.control import Control
 
 READY_WITHIN_S = 60.0
-
-
-class Control:
-    """A control plane on a home and a port of its own, which can be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.port = home, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        variables = {**os.environ, "MAINSPRING_HOME": str(self.home), "MAINSPRING_PORT": str(self.port)}
-        self._child = subprocess.Popen([sys.executable, "-m", "mainspring.planes.control"], env=variables)
-        _until(self._answers)
-
-    def kill(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.kill()
-            child.wait(30)
-
-    def _answers(self) -> bool:
-        try:
-            return httpx2.get(f"{self.url}/health").status_code == 200
-        except httpx2.TransportError:
-            return False
 
 
 @pytest.fixture
@@ -79,7 +49,7 @@ def check_all(session: Session, run: str) -> None:
     details = session.tracking.get_run(run)
     assert (details.run.name, details.run.status) == ("first", "finished")
     assert details.params == {"depth": "3", "rate": "0.1"}
-    assert details.tags == {"team": "ads"}
+    assert details.tags["team"] == "ads"
     assert session.tracking.metric_history(run, "loss").values == [0.5, 0.25]
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "down": ("mainspring.cli.planes:down", "Stop what `mainspring up` started."),
     "status": ("mainspring.cli.planes:status", "Show the processes and the endpoints."),
     "config": ("mainspring.cli.config:config", "Print each setting with where its value came from."),
+    "sync": ("mainspring.cli.sync:sync", "Send runs that were logged offline, or could not be sent."),
     "lineage": ("mainspring.cli.lineage:lineage", "Show what a thing was made from, or what it touched."),
     "events": ("mainspring.cli.lineage:events", "List who did what, when and from where."),
     "deploy": ("mainspring.cli.endpoint:deploy", "Put a model version behind an endpoint."),

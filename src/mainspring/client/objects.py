@@ -10,7 +10,7 @@ from typing import BinaryIO, ClassVar, Self
 import httpx2
 import msgspec
 
-from mainspring.client.remote import send
+from mainspring.client.remote import no_answer, send
 from mainspring.core.errors import Corrupt, NotFound, Unsupported
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.placing import replacing
@@ -71,7 +71,10 @@ class RemoteObjects:
     def size(self, digest: str) -> int:
         """Give the number of bytes; raises NotFound."""
         # The answer to HEAD has no body that could name the error.
-        reply = self._http.head(f"/objects/{digest}")
+        try:
+            reply = self._http.head(f"/objects/{digest}")
+        except httpx2.TransportError as error:
+            raise no_answer(self._http, error) from error
         if reply.status_code == 404:
             raise NotFound(f"no object {digest}", digest=digest)
         return int(reply.raise_for_status().headers["content-length"])

@@ -61,12 +61,15 @@ def send(http: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.
     try:
         reply = http.request(method, path, **options)
     except httpx2.TransportError as error:
-        raise Unavailable(
-            f"no control plane answers at {http.base_url}: {error}; is `mainspring up` running?"
-        ) from error
+        raise no_answer(http, error) from error
     if reply.is_error:
         raise _error(reply)
     return reply
+
+
+def no_answer(http: httpx2.Client, error: httpx2.TransportError) -> Unavailable:
+    """Give the error that says that nobody answers."""
+    return Unavailable(f"no control plane answers at {http.base_url}: {error}; is `mainspring up` running?")
 
 
 def _bind(op: Operation, names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

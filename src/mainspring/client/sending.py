@@ -1,122 +1,116 @@
-"""What a run logger keeps on disk, and how it gets to tracking: in order, as often as it takes, with one effect."""
+"""How the entries of a run logger get to the platform: in order, as often as it takes, with one effect."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import random
-import shutil
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from mainspring.core.errors import MainspringError, NotFound
+from mainspring.client.entries import OBJECTS, Batch, Content, End, Entry, File, Origin, Start, decode
+from mainspring.client.keeping import KeptFiles
+from mainspring.core.errors import MainspringError, NotFound, Unavailable
 from mainspring.runtime.spool import Position, SpoolReader
-from mainspring.runtime.spool_writer import is_abandoned
-from mainspring.tracking.model import Environment, Metric, RunEnd, SourceCode
+from mainspring.tracking.model import Metric
 
 if TYPE_CHECKING:
+    from mainspring.storage.objects.store import ObjectStore
     from mainspring.tracking.service import Tracking
 
-WRITER = "log"
+MAX_REFUSED = 1_000
 _FIRST_PAUSE_S = 0.25
 _MAX_PAUSE_S = 30.0
 _log = logging.getLogger("mainspring.client")
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
-    """The run began; its id was made here, so that nobody has to be asked."""
+class Receiver(Protocol):
+    """What takes in what was logged: a session, or the part of one that is needed for it."""
 
-    run: str
-    experiment: str
-    name: str | None
-    parent: str | None
-    params: dict[str, str]
-    tags: dict[str, str]
-    started: datetime
+    @property
+    def tracking(self) -> Tracking: ...
 
+    @property
+    def objects(self) -> ObjectStore: ...
 
-class Batch(msgspec.Struct, frozen=True, tag="batch"):
-    """What was logged; a metric is (key, value, step, microseconds since 1970)."""
-
-    run: str
-    metrics: list[tuple[str, float, int, int]]
-    params: dict[str, str]
-    tags: dict[str, str]
+    def close(self) -> None: ...
 
 
-class Origin(msgspec.Struct, frozen=True, tag="origin"):
-    """Where the run happens, and of which code."""
+class Link:
+    """The way to a platform, which is opened when something is sent for the first time."""
 
-    run: str
-    environment: Environment
-    code: SourceCode | None
+    def __init__(self, open: Callable[[], Receiver], *, owned: bool = True, command: Sequence[str] = ()) -> None:
+        """Reach the platform by *open*; one that is not *owned* stays open when this link is closed.
 
+        *command* is what to add to ``mainspring sync`` so that another process reaches the same platform.
+        """
+        self._open, self._owned, self._command = open, owned, command
+        self._lock = threading.Lock()
+        self._receiver: Receiver | None = None
+        self._closed = threading.Event()
 
-class End(msgspec.Struct, frozen=True, tag="end"):
-    """The run ended."""
+    @property
+    def opened(self) -> bool:
+        """Tell whether the platform could be opened already."""
+        return self._receiver is not None or not self._command
 
-    run: str
-    status: RunEnd
-    ended: datetime
+    def receiver(self) -> Receiver:
+        """Give the platform; raises what opening it raises, and tries again the next time."""
+        with self._lock:
+            if self._closed.is_set():
+                raise Unavailable("the way to the platform is closed")
+            if self._receiver is None:
+                try:
+                    self._receiver = self._open()
+                except (RuntimeError, ImportError) as error:  # An interpreter that ends imports nothing any more.
+                    raise Unavailable(f"the platform cannot be opened: {error}") from error
+            if not self._closed.is_set():
+                return self._receiver
+        self.close()
+        raise Unavailable("the way to the platform was closed")
 
+    def close(self) -> None:
+        """Let go of the platform, and do not open it again."""
+        self._closed.set()
+        if self._lock.acquire(blocking=False):  # Else it is being opened, and closed right after.
+            try:
+                if self._receiver is not None and self._owned:
+                    self._receiver.close()
+                self._receiver = None
+            finally:
+                self._lock.release()
 
-Entry = Start | Origin | Batch | End
-encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Entry)
-
-
-def send_spooled(tracking: Tracking, spool: Path) -> int:
-    """Send what loggers that have ended could not send; gives how many of them are settled now.
-
-    What is for a run that this platform does not know stays where it is.
-    """
-    settled = 0
-    with _alone(spool) as alone:
-        for folder in sorted(spool.glob(f"*.*/{WRITER}")) if alone else []:
-            if not is_abandoned(folder):
-                continue
-            sender = Sender(tracking, folder.parent, [], 0)
-            if sender.send():
-                shutil.rmtree(folder.parent, ignore_errors=True)
-                settled += 1
-            elif not sender.unknown:
-                break
-    return settled
-
-
-@contextmanager
-def _alone(spool: Path) -> Iterator[bool]:
-    """Tell whether no other process sends from this spool, and keep it so."""
-    spool.mkdir(parents=True, exist_ok=True)
-    with (spool / "sending").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    def send_by_another(self, folder: Path, timeout_s: float) -> bool:
+        """Have another process send a folder, as this one ends too soon to do so; tells whether it did."""
+        command = [sys.executable, "-m", "mainspring", "sync", str(folder), "--json", *self._command]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False).returncode == 0
+        return False
 
 
 class Sender:
-    """Sends one logger's records in order; goes on where it stopped."""
+    """Sends one logger's entries in order; goes on where it stopped. What was refused for good goes to *refused*."""
 
-    def __init__(self, tracking: Tracking, folder: Path, refused: list[str], sent: int) -> None:
-        self.tracking = tracking
+    def __init__(self, link: Link, folder: Path, refused: deque[str], sent: int, *, keep: bool = False) -> None:
+        self.link = link
         self.sent = sent
+        self.entries = self.points = self.files = 0
         self.trouble = ""
         self.retry_at = 0.0
         self.unknown = False
-        self._name = folder.name
+        self.last: Entry | None = None
+        self._name, self._keep = folder.name, keep
         self._reader = SpoolReader(folder)
         self._position: Position | None = None
         self._refused = refused
         self._pause_s = _FIRST_PAUSE_S
+        self._files = KeptFiles(folder / OBJECTS)
 
     def send(self) -> bool:
         """Send what is there; False when something is left because of an outage, which is waited out by later calls."""
@@ -127,11 +121,13 @@ class Sender:
                 _log.warning("%s: %d bytes cannot be read: %s", self._name, batch.damage.bytes, batch.damage.quarantine)
             fresh = batch.after(self.sent)
             for number, record in enumerate(fresh.records, fresh.first):
-                if not self._delivered(_decoder.decode(record), number):
+                entry = decode(record)
+                if not self._delivered(entry, number):
                     return False
-                self.sent = number
+                self.sent, self.last = number, entry
             self._position = batch.end
-            self._reader.release(batch.end)
+            if not self._keep:
+                self._reader.release(batch.end)
         return True
 
     def _delivered(self, entry: Entry, number: int) -> bool:
@@ -152,6 +148,7 @@ class Sender:
         """
         try:
             self._send(entry, number)
+            self.entries += 1
         except MainspringError as error:
             _raise_again_if_passing(error)
             parts = _parts(entry)
@@ -170,21 +167,40 @@ class Sender:
         _log.warning("refused: %s", error)
 
     def _send(self, entry: Entry, number: int | None) -> None:
-        tracking = self.tracking
+        receiver = self.link.receiver()
+        tracking = receiver.tracking
         if isinstance(entry, Batch):
             metrics = [Metric(*metric) for metric in entry.metrics]
             writer = None if number is None else self._name
             tracking.log_batch(entry.run, metrics, entry.params, entry.tags, writer=writer, sequence=number or 0)
+            self.points += len(metrics)
         elif isinstance(entry, Start):
-            tracking.create_run(
+            run = tracking.create_run(
                 entry.experiment, entry.name, entry.parent, entry.params, entry.tags, entry.started, run=entry.run
             )
+            if entry.resume and run.status != "running":
+                tracking.resume_run(entry.run)
         elif isinstance(entry, Origin):
-            tracking.record_environment(entry.run, entry.environment)
+            if entry.environment is not None:
+                tracking.record_environment(entry.run, entry.environment)
             if entry.code is not None:
                 tracking.record_code(entry.run, entry.code)
-        else:
+        elif isinstance(entry, Content):
+            tracking.put_artifact(entry.run, entry.path, entry.data)
+            self.files += 1
+        elif isinstance(entry, File):
+            self._send_file(receiver, entry)
+            self.files += 1
+        elif isinstance(entry, End):
             tracking.finish_run(entry.run, entry.status, entry.ended)
+
+    def _send_file(self, receiver: Receiver, entry: File) -> None:
+        # Equal content was perhaps sent for an earlier entry, and is not kept here any more.
+        if not receiver.objects.exists(entry.digest):
+            receiver.objects.put_file(self._files.path(entry.digest))
+        receiver.tracking.log_artifact(entry.run, entry.path, entry.digest)
+        if not self._keep:
+            self._files.remove(entry.digest)
 
 
 def _raise_again_if_passing(error: MainspringError) -> None:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx2
 
 from mainspring.client.objects import RemoteObjects
+from mainspring.client.places import check_url, spool_of
 from mainspring.client.remote import remote
 from mainspring.core.errors import InvalidRequest, NotFound
 from mainspring.core.events import Edge
 from mainspring.core.refs import Ref
 from mainspring.core.settings import Settings
-from mainspring.core.urls import without_secrets
 from mainspring.lineage.model import Direction, Trace
 from mainspring.storage.objects.tree import put_tree
 
@@ -158,15 +155,34 @@ class Session:
         params: Mapping[str, Value] | None = None,
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
+        run: str | None = None,
+        primary: bool = True,
+        capture: str | None = None,
     ) -> RunLogger:
         """Start a run and log to it without waiting; best in a ``with`` block, which ends the run as the block ends.
+
+        With the id of a *run* that one is gone on with; of several processes that log to it one is *primary*.
 
         What is logged reaches a folder of this machine at once and the platform when it answers, each thing once and
         in order, if need be by a later session. Raises InvalidRequest for a bad name or what is too long.
         """
-        from mainspring.client.logging import start_run
+        from mainspring.client.sending import Link
+        from mainspring.client.starting import start_run
+        from mainspring.core.settings import load_settings
 
-        logger = start_run(self.tracking, experiment, name, spool=self._spool, parent=parent, params=params, tags=tags)
+        link = Link(lambda: self, owned=False)
+        logger = start_run(
+            link,
+            experiment,
+            name,
+            spool=self._spool,
+            run=run,
+            primary=primary,
+            parent=parent,
+            params=params,
+            tags=tags,
+            capture=capture or load_settings().settings.capture,
+        )
         self._loggers = [*(one for one in self._loggers if not one.closed), logger]
         return logger
 
@@ -225,7 +241,7 @@ def connect(url: str, cache: str = Settings().cache) -> Session:
     """
     from importlib import import_module
 
-    _check_url(url)
+    check_url(url)
 
     headers = {"content-type": "application/json"}
     http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(600.0, connect=5.0))
@@ -233,26 +249,7 @@ def connect(url: str, cache: str = Settings().cache) -> Session:
     for name, place in SERVICES.items():
         module, attribute = place.split(":")
         services[name] = remote(getattr(import_module(module), attribute), http)
-    return Session(services, RemoteObjects(http), http.close, spool=_spool_of(url, cache))
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return
-    except ValueError:  # A port that is no number, or too large.
-        pass
-    raise InvalidRequest(f"{without_secrets(url)!r} is not the URL of a control plane; expected http://HOST:PORT")
-
-
-def _spool_of(url: str, cache: str) -> Path:
-    """Give the folder for one control plane: what waits for one must never go to another."""
-    parts = urlsplit(url.lower())
-    host = parts.netloc.rpartition("@")[2]  # A name and password are no part of the place, and not for file names.
-    place = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
-    readable = re.sub(r"[^a-z0-9.]+", "-", host)
-    return Path(cache).expanduser() / "runs" / f"{readable}-{sha256(place.encode()).hexdigest()[:12]}"
+    return Session(services, RemoteObjects(http), http.close, spool=spool_of(url, cache))
 
 
 def _parquet(frame: Any) -> bytes:

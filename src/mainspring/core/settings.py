@@ -28,6 +28,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrZero = Annotated[float, Meta(ge=0)]
+Mode = Literal["online", "offline"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -40,6 +41,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Folder of this user and machine where a client keeps what a control plane at a distance has not taken yet."""
     url: str = ""
     """Control plane that the command line talks to; empty: the platform in ``home``, opened in this process."""
+    mode: Mode = "online"
+    """``online``: runs are sent as they are logged; ``offline``: they are kept for `mainspring sync`."""
+    offline: str = ""
+    """Folder of the runs that are logged offline; empty: ``offline`` under ``home``."""
+    capture: Text = "all"
+    """What is recorded of a run besides: ``all``, ``none``, or some of command, environment, code, output, system."""
+    run_spool_max_bytes: Positive = 4 * 2**30
+    """What one run may keep on the disk until it has been sent; what is logged beyond that is dropped and counted."""
     database_url: str = ""
     """``sqlite:///FILE`` or ``postgresql://...``."""
     objects_url: str = ""

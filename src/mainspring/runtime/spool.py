@@ -107,7 +107,7 @@ class SpoolReader:
     def _of_writer(self, writer: str, begin: Position | None) -> Iterator[SpoolBatch]:
         numbers = segments.list_segments(self.root / writer)
         place = begin
-        for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+        for number, following in zip(numbers, [*numbers, None][1:], strict=True):
             if place is not None and number < place.segment:
                 continue
             if place is None or place.segment != number:
