@@ -208,15 +208,17 @@ class RunLogger:
         """
         if self._process != os.getpid():
             self._join_after_fork()
+        written = False
         with suppress(Unavailable, OverLimit):
             self._queue.write()
+            written = True
         if self.offline:
-            return not self._queue.waiting
+            return written
         wanted = self._queue.last
         self._sender.retry_at = 0.0
         self._woken.set()
         with self._progressed:
-            return self._progressed.wait_for(lambda: self._sender.sent >= wanted, timeout_s) and not self._queue.waiting
+            return self._progressed.wait_for(lambda: self._sender.sent >= wanted, timeout_s) and written
 
     def end(self, status: RunEnd = "finished", timeout_s: float = 30.0) -> bool:
         """End the run after everything that was logged, and wait for that like `flush`; may be repeated."""

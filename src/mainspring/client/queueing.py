@@ -57,11 +57,6 @@ class RunQueue:
         """Give the number of the last entry that is on disk."""
         return self._writer.last
 
-    @property
-    def waiting(self) -> bool:
-        """Tell whether something is in memory only."""
-        return bool(self._unwritten or self.metrics or self.texts)
-
     def relieve(self) -> None:
         """Move what waits in memory to the disk now; where it has no room, what waits is dropped and counted."""
         try:
