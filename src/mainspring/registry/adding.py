@@ -1,14 +1,16 @@
-"""How a version comes into the registry: numbered, in its first stage, with the event that says so."""
+"""How models and versions come into the registry, and what is written on them; each with the event that says so."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
+from mainspring.core.refs import ref
 from mainspring.registry import store
-from mainspring.registry.events import ModelRegistered
-from mainspring.registry.model import ModelVersion
+from mainspring.registry.events import ModelCreated, ModelRegistered, ModelTagDeleted, ModelTagSet
+from mainspring.registry.model import Model, ModelVersion, is_prompt
 from mainspring.registry.scanning import guarding
 from mainspring.registry.scanning.model import ScanReport
 from mainspring.storage.sql.journal import emit
@@ -33,8 +35,39 @@ def add_version(
         dataset=version.dataset,
         trusted=version.trusted,
         source=version.source,
+        card=version.card,
+        tags=version.tags,
     )
     emit(connection, event)
     if scan is not None:
         guarding.note(connection, version, scan, now)
     return version
+
+
+def add_model(connection: store.Connection, model: Model) -> bool:
+    """Add a model; False when there is one of the name."""
+    if not store.insert_model(connection, model):
+        return False
+    emit(connection, ModelCreated(model=ref("model", model.name), description=model.description, tags=model.tags))
+    return True
+
+
+def tag_model(connection: store.Connection, model: Model, tags: Mapping[str, str]) -> None:
+    """Set tags of a model, replacing those of the same key."""
+    store.set_model_tags(connection, model.name, tags)
+    prompt = is_prompt({**model.tags, **tags})
+    for key, value in tags.items():
+        emit(connection, ModelTagSet(model=ref("model", model.name), key=key, value=value, prompt=prompt))
+
+
+def tag_version(connection: store.Connection, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Set tags of a version, replacing those of the same key."""
+    store.set_version_tags(connection, version, tags)
+    prompt = is_prompt(store.require_model(connection, version.name).tags)
+    for key, value in tags.items():
+        emit(connection, ModelTagSet(model=version.ref, key=key, value=value, prompt=prompt))
+
+
+def note_untagged(connection: store.Connection, tagged: str, model: Model, key: str) -> None:
+    """Say that a tag of *tagged*, the ref of the model or of a version of it, is gone."""
+    emit(connection, ModelTagDeleted(model=tagged, key=key, prompt=is_prompt(model.tags)))

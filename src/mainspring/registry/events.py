@@ -6,6 +6,43 @@ from mainspring.core.events import Event
 from mainspring.registry.model import Stage
 
 
+class ModelCreated(Event, frozen=True):
+    """A model was created, still without versions."""
+
+    model: str
+    description: str
+    tags: dict[str, str]
+
+    def makes(self) -> list[str]:
+        """Give the model."""
+        return [self.model]
+
+
+class ModelTagSet(Event, frozen=True):
+    """A tag of a model, or of one of its versions, was set; ``prompt``: the model is a prompt."""
+
+    model: str
+    key: str
+    value: str
+    prompt: bool = False
+
+    def makes(self) -> list[str]:
+        """Give the model or the version."""
+        return [self.model]
+
+
+class ModelTagDeleted(Event, frozen=True):
+    """A tag of a model, or of one of its versions, was removed; ``prompt``: the model is a prompt."""
+
+    model: str
+    key: str
+    prompt: bool = False
+
+    def makes(self) -> list[str]:
+        """Give the model or the version."""
+        return [self.model]
+
+
 class ModelRegistered(Event, frozen=True):
     """A version of a model was registered, from a run and a dataset where these are known.
 
@@ -18,6 +55,8 @@ class ModelRegistered(Event, frozen=True):
     dataset: str | None = None
     trusted: bool = False
     source: str | None = None
+    card: str = ""
+    tags: dict[str, str] = {}
 
     def reads(self) -> list[str]:
         """Give the run and the dataset."""
@@ -42,12 +81,13 @@ class StageChanged(Event, frozen=True):
 
 
 class AliasMoved(Event, frozen=True):
-    """An alias points to another version now, or to none."""
+    """An alias points to another version now, or to none; ``prompt``: they are versions of a prompt."""
 
     alias: str
     model: str | None
     previous: str | None
     reason: str
+    prompt: bool = False
 
     def reads(self) -> list[str]:
         """Give the version that it points to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -13,6 +14,13 @@ from mainspring.registry.signature import Engine, ModelInfo
 
 Stage = Literal["development", "staging", "production", "archived", "failed", "rolled_back"]
 CHAMPION = "champion"
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+"""The tag by which MLflow's clients say that a model, or a version, is a prompt."""
+
+
+def is_prompt(tags: Mapping[str, str]) -> bool:
+    """Tell by its tags whether a model or a version is a prompt."""
+    return tags.get(PROMPT_TAG, "").lower() == "true"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,14 +8,9 @@ from mainspring.core.ids import new_id
 from mainspring.core.operations import operation
 from mainspring.core.refs import Ref, check_alias, check_free_name, ref
 from mainspring.registry import gates, store, transitions
-from mainspring.registry.adding import add_version
+from mainspring.registry.adding import add_model, add_version, tag_model, tag_version
 from mainspring.registry.answers import in_classes_of
-from mainspring.registry.events import (
-    AliasMoved,
-    GatesEvaluated,
-    ModelTrusted,
-    PromotionRefused,
-)
+from mainspring.registry.events import GatesEvaluated, ModelTrusted, PromotionRefused
 from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
 from mainspring.registry.gates import Scorer
 from mainspring.registry.importing import import_model
@@ -48,7 +43,7 @@ class Registry:
             name=check_free_name(name, "model"), description=description, created=self.clock.now(), tags=tags or {}
         )
         with self.database.begin() as connection:
-            if not store.insert_model(connection, model):
+            if not add_model(connection, model):
                 raise AlreadyExists(f"there is a model {name} already; register a version of it", name=name)
         return model
 
@@ -71,7 +66,7 @@ class Registry:
             model = store.require_model(connection, name)
             text = model.description if description is None else description
             store.set_model(connection, name, {"description": text, "updated": self.clock.now()})
-            store.set_model_tags(connection, name, tags or {})
+            tag_model(connection, model, tags or {})
             return store.require_model(connection, name)
 
     # Versions
@@ -108,7 +103,7 @@ class Registry:
             let_pass(self.database, name, scan)
         info, now = imported.info, self.clock.now()
         with self.database.begin() as connection:
-            store.insert_model(connection, Model(name=name, description="", created=now))
+            add_model(connection, Model(name=name, description="", created=now))
             store.lock_model(connection, name)
             if token is not None and (known := store.version_by_token(connection, token)) is not None:
                 return known
@@ -171,7 +166,7 @@ class Registry:
         """Add tags to a version, replacing those of the same key; raises NotFound."""
         with self.database.begin() as connection:
             found = store.require_version(connection, name, version)
-            store.set_version_tags(connection, found, tags)
+            tag_version(connection, found, tags)
             return store.require_version(connection, name, version)
 
     @operation("POST /models/{name}/versions/{version}/trust")
@@ -223,10 +218,9 @@ class Registry:
         """Remove an alias; raises NotFound when there is none."""
         with self.database.begin() as connection:
             store.lock_model(connection, name)
-            previous = _pointed(store.require_model(connection, name), alias)
-            store.move_alias(connection, name, alias, None, previous, self.clock.now(), reason)
-            before = ref("model", name, previous)
-            emit(connection, AliasMoved(alias=alias_ref(name, alias), model=None, previous=before, reason=reason))
+            model = store.require_model(connection, name)
+            _pointed(model, alias)
+            transitions.unpoint(connection, model, alias, reason, self.clock.now())
             return store.require_model(connection, name)
 
     @operation("GET /models/{name}/aliases/{alias}/moves")

@@ -8,7 +8,7 @@ from mainspring.core.refs import Ref, ref
 from mainspring.registry import store
 from mainspring.registry.events import AliasMoved, ModelPromoted, StageChanged
 from mainspring.registry.gate_model import GateReport
-from mainspring.registry.model import ModelVersion, Stage
+from mainspring.registry.model import Model, ModelVersion, Stage, is_prompt
 from mainspring.storage.sql.journal import emit
 
 
@@ -22,12 +22,33 @@ def to_stage(connection: store.Connection, version: ModelVersion, stage: Stage, 
 
 def point(connection: store.Connection, version: ModelVersion, alias: str, reason: str, now: datetime) -> None:
     """Point an alias to a version; nothing when it does already. The model must be locked."""
-    previous = store.require_model(connection, version.name).aliases.get(alias)
+    model = store.require_model(connection, version.name)
+    previous = model.aliases.get(alias)
     if previous == version.version:
         return
     store.move_alias(connection, version.name, alias, version.version, previous, now, reason)
     before = None if previous is None else ref("model", version.name, previous)
-    moved = AliasMoved(alias=alias_ref(version.name, alias), model=version.ref, previous=before, reason=reason)
+    moved = AliasMoved(
+        alias=alias_ref(version.name, alias),
+        model=version.ref,
+        previous=before,
+        reason=reason,
+        prompt=is_prompt(model.tags),
+    )
+    emit(connection, moved)
+
+
+def unpoint(connection: store.Connection, model: Model, alias: str, reason: str, now: datetime) -> None:
+    """Remove an alias that the model has. The model must be locked."""
+    previous = model.aliases[alias]
+    store.move_alias(connection, model.name, alias, None, previous, now, reason)
+    moved = AliasMoved(
+        alias=alias_ref(model.name, alias),
+        model=None,
+        previous=ref("model", model.name, previous),
+        reason=reason,
+        prompt=is_prompt(model.tags),
+    )
     emit(connection, moved)
 
 

@@ -12,10 +12,9 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import AllOf, Comparison, Filter, Order, parse_filter, parse_order
 from mainspring.core.refs import Ref
 from mainspring.protocols.mlflow.entities import KeyValue, milliseconds, pairs
-from mainspring.registry.model import Model, ModelVersion, Stage
+from mainspring.registry.model import PROMPT_TAG, Model, ModelVersion, Stage
 
-IS_PROMPT = "mlflow.prompt.is_prompt"
-"""The tag by which a registered model is a prompt."""
+IS_PROMPT = PROMPT_TAG
 
 MAX_TAG_KEY_CHARS, MAX_TAG_CHARS = 250, 100_000
 _TAGS = {"tag": "tag", "tags": "tag", "attribute": "attribute"}

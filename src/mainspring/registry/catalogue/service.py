@@ -11,16 +11,15 @@ from mainspring.core.filters import Filter, Order
 from mainspring.core.refs import Ref, check_free_name, ref
 from mainspring.registry import store as registry_store
 from mainspring.registry import transitions
-from mainspring.registry.adding import add_version
+from mainspring.registry.adding import add_version, note_untagged
 from mainspring.registry.catalogue import store
-from mainspring.registry.events import AliasMoved, ModelDeleted, ModelRenamed, ModelVersionDeleted
+from mainspring.registry.events import ModelDeleted, ModelRenamed, ModelVersionDeleted
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, Model, ModelVersion, Stage
 from mainspring.registry.scanning.guarding import let_pass, look_through
 from mainspring.registry.scanning.model import ScanReport
 from mainspring.registry.service import Registry
 from mainspring.registry.signature import ModelInfo
-from mainspring.registry.transitions import alias_ref
 from mainspring.storage.objects.tree import tree_entries
 from mainspring.storage.sql.journal import emit
 
@@ -121,14 +120,16 @@ class Catalogue:
     def delete_model_tag(self, name: str, key: str) -> None:
         """Remove a tag of a model; nothing when there is none. Raises NotFound for an unknown model."""
         with self.database.begin() as connection:
-            registry_store.require_model(connection, name)
-            store.delete_model_tag(connection, name, key)
+            model = registry_store.require_model(connection, name)
+            if store.delete_model_tag(connection, name, key):
+                note_untagged(connection, ref("model", name), model, key)
 
     def delete_version_tag(self, name: str, version: int, key: str) -> None:
         """Remove a tag of a version; nothing when there is none. Raises NotFound for an unknown version."""
         with self.database.begin() as connection:
-            registry_store.require_version(connection, name, version)
-            store.delete_version_tag(connection, name, version, key)
+            found = registry_store.require_version(connection, name, version)
+            if store.delete_version_tag(connection, name, version, key):
+                note_untagged(connection, found.ref, registry_store.require_model(connection, name), key)
 
     # Moving
 
@@ -245,12 +246,7 @@ class Catalogue:
         self, connection: registry_store.Connection, model: Model, aliases: Sequence[str], reason: str
     ) -> None:
         for alias in aliases:
-            before = model.aliases[alias]
-            registry_store.move_alias(connection, model.name, alias, None, before, self.clock.now(), reason)
-            moved = AliasMoved(
-                alias=alias_ref(model.name, alias), model=None, previous=ref("model", model.name, before), reason=reason
-            )
-            emit(connection, moved)
+            transitions.unpoint(connection, model, alias, reason, self.clock.now())
 
     def _is_gated(self, name: str) -> bool:
         with self.database.read() as connection:

@@ -149,16 +149,17 @@ def rename_model(connection: Connection, name: str, new_name: str) -> None:
         connection.execute(table.update().where(table.c.name == name).values(name=new_name))
 
 
-def delete_model_tag(connection: Connection, name: str, key: str) -> None:
-    """Remove a tag of a model, where it is there."""
+def delete_model_tag(connection: Connection, name: str, key: str) -> bool:
+    """Remove a tag of a model; False when there is none."""
     c = model_tags.c
-    connection.execute(delete(model_tags).where((c.name == name) & (c.key == key)))
+    return connection.execute(delete(model_tags).where((c.name == name) & (c.key == key))).rowcount == 1
 
 
-def delete_version_tag(connection: Connection, name: str, version: int, key: str) -> None:
-    """Remove a tag of a version, where it is there."""
+def delete_version_tag(connection: Connection, name: str, version: int, key: str) -> bool:
+    """Remove a tag of a version; False when there is none."""
     c = model_version_tags.c
-    connection.execute(delete(model_version_tags).where((c.name == name) & (c.version == version) & (c.key == key)))
+    which = (c.name == name) & (c.version == version) & (c.key == key)
+    return connection.execute(delete(model_version_tags).where(which)).rowcount == 1
 
 
 class _Conditions:
