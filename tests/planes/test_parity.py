@@ -26,8 +26,13 @@ from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
 
-WRITTEN_BY_HAND = {("lineage", "trace"): "lineage", ("lineage", "events"): "events"}
-"""Commands that draw what they get; every other operation has a derived one."""
+WRITTEN_BY_HAND = {
+    ("lineage", "trace"): "lineage",
+    ("lineage", "events"): "events",
+    ("webhooks", "create"): "webhook",
+    ("webhooks", "update"): "webhook",
+}
+"""Commands that draw what they get, or read a secret from a file; every other operation has a derived one."""
 VERBS = [
     (attribute, service, op)
     for attribute, (module, name) in ((one, place.split(":")) for one, place in SERVICES.items())

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mainspring.tracking.service import Tracking
     from mainspring.training.service import Training
     from mainspring.triggers.service import Triggers
+    from mainspring.webhooks.service import Webhooks
 
 END_WITHIN_S = 30.0
 """How long closing a session waits for what was logged to arrive; what did not is sent by a later session."""
@@ -68,6 +69,7 @@ SERVICES = {
     "releases": "mainspring.releases.service:Releases",
     "rollouts": "mainspring.rollouts.service:Rollouts",
     "triggers": "mainspring.triggers.service:Triggers",
+    "webhooks": "mainspring.webhooks.service:Webhooks",
 }
 """The services of a platform by the name of the session's attribute; the order is that of the loop."""
 
@@ -97,6 +99,7 @@ class Session:
     releases: Releases
     rollouts: Rollouts
     triggers: Triggers
+    webhooks: Webhooks
 
     def __init__(
         self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None], *, spool: Path

@@ -85,6 +85,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a job worker that gave no sign of life keeps its step."""
     drain_timeout_s: SecondsOrZero = 10.0
     """How long a server that was told to stop finishes what it has begun."""
+    webhook_private_targets: bool = False
+    """Whether webhooks may point to addresses that are not public; always so on a platform for testing."""
+    webhook_timeout_s: Seconds = 10.0
+    """How long a receiver of webhooks may take for its answer."""
+    secret_key_file: str = ""
+    """The key that secrets in the database are sealed with; empty: ``secret.key`` in ``home``, made when needed."""
     log_level: Level = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
 

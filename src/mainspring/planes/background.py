@@ -14,6 +14,7 @@ from mainspring.runtime.periodic import Periodic, each
 from mainspring.runtime.scheduler import Firing, Scheduler
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.runtime.timers import Every
+from mainspring.webhooks.delivering import Deliveries
 
 _SERVED_KINDS = ("ReleaseDeployed", "CanaryPromoted", "ReleaseRolledBack")
 _ALARM_KINDS = ("DriftDetected", "PerformanceDropped")
@@ -41,6 +42,7 @@ class Background:
                 Subscription(name="alarmed", handler=lambda event: triggers.wake(), kinds=_ALARM_KINDS, history=False)
             )
         self._outbox = Outbox(platform.database, subscriptions)
+        self._deliveries = Deliveries(platform.webhooks, self._turn)
         self._scheduler = Scheduler(platform.database, {"compact": self._compact})
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Background:
         self._scheduler.set("compact-log", kind="compact", schedule=Every(_COMPACT_EVERY_S))
         self._outbox.start()
         self._scheduler.start()
+        self._deliveries.start()
         for periodic in self._periodic:
             periodic.start()
 
@@ -57,6 +60,7 @@ class Background:
         """End in order; what is under way is finished."""
         for periodic in self._periodic:
             periodic.stop()
+        self._deliveries.stop()
         self._scheduler.stop()
         self._outbox.stop()
 

@@ -12,6 +12,7 @@ import socket
 import sys
 from types import FrameType
 
+import msgspec
 import uvicorn
 
 from mainspring.client.session import SERVICES
@@ -50,6 +51,9 @@ def serve(settings: Settings, *, testing: bool = False) -> None:
     With *testing* a request empties the platform; raises Conflict for a home that is none for testing.
     """
     listener = _bind(settings.host, settings.port)
+    if testing:
+        # Who receives in tests runs beside them.
+        settings = msgspec.structs.replace(settings, webhook_private_targets=True)
     platform = Platform(settings)
     metrics, threads = Metrics(), Threads(settings.control_threads)
     emptying = Emptying(platform) if testing else None

@@ -20,6 +20,7 @@ from mainspring.planes.adapters import ReleasableModels, ServableModels, ServedS
 from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
+from mainspring.protocols.mlflow.webhook_events import MlflowVocabulary
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.history.service import Histories
 from mainspring.registry.logged.service import LoggedModels
@@ -33,6 +34,7 @@ from mainspring.scorers.service import Scorers
 from mainspring.storage.kv.store import KeyValueStore, open_kv
 from mainspring.storage.locations import url_of
 from mainspring.storage.objects.store import open_objects
+from mainspring.storage.secrets import SecretBox
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
 from mainspring.traces.service import Traces
@@ -41,6 +43,9 @@ from mainspring.tracking.organising.runs import RunOrganiser
 from mainspring.tracking.service import Tracking
 from mainspring.training.service import Training
 from mainspring.triggers.service import Triggers
+from mainspring.webhooks.sending import Sender
+from mainspring.webhooks.service import Webhooks
+from mainspring.webhooks.vocabulary import Journal
 
 
 class Platform(Session):
@@ -103,7 +108,14 @@ class Platform(Session):
             "releases": releases,
             "rollouts": rollouts,
             "triggers": Triggers(database, pipelines, monitoring, predictions, hold=hold_during(rollouts)),
+            "webhooks": self._webhooks(),
         }
+
+    def _webhooks(self) -> Webhooks:
+        settings = self.settings
+        key = Path(settings.secret_key_file) if settings.secret_key_file else self.home / "secret.key"
+        sender = Sender(private_targets=settings.webhook_private_targets, timeout_s=settings.webhook_timeout_s)
+        return Webhooks(self.database, SecretBox(key), [Journal(), MlflowVocabulary()], sender)
 
     def _close_stores(self) -> None:
         self.kv.close()

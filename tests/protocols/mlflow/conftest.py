@@ -43,7 +43,9 @@ def tracking_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     postgresql = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
     database = postgresql.create() if postgresql else ""
     url = postgresql.url(database) if postgresql else ""
-    settings = Settings(home=str(home), database_url=url, policy_interval_s=0, port=free_port())
+    settings = Settings(
+        home=str(home), database_url=url, policy_interval_s=0, port=free_port(), webhook_private_targets=True
+    )
     said = home / "said.txt"
     with said.open("wb") as stderr:
         control = subprocess.Popen(

@@ -29,6 +29,7 @@ from mainspring.protocols.mlflow import (
     scorers,
     server_info,
     traces,
+    webhooks,
 )
 from mainspring.protocols.mlflow.answering import Observer, answered, json_response
 from mainspring.protocols.mlflow.artifacts import PROXY, page_routes, proxy_routes
@@ -49,7 +50,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 def all_calls() -> Iterable[Call]:
     """Give every call of the protocol that is a request and an answer in JSON."""
     nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info, prompt_runs)
-    for noun in (*nouns, registered_models, model_versions, logged_models):
+    for noun in (*nouns, registered_models, model_versions, logged_models, webhooks):
         yield from noun.calls.calls
     # Before the traces, whose paths have arguments that this one fits.
     yield from correlations.calls.calls

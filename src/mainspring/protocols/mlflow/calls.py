@@ -18,6 +18,7 @@ from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Work
 from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
+from mainspring.webhooks.service import Webhooks
 
 Ask = TypeVar("Ask", bound=msgspec.Struct)
 
@@ -32,6 +33,7 @@ class Services(Protocol):
     traces: Traces
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
+    webhooks: Webhooks
     objects: ObjectStore
     database: Database
 
