@@ -84,7 +84,12 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def artifact_uri(self) -> str:
         """Give where a client that uploads by itself finds the artifacts."""
-        return f"{self.location or KEPT_HERE + self.experiment_id}/{self.id}/artifacts"
+        return artifact_uri(self.id, self.experiment_id, self.location)
+
+
+def artifact_uri(run: str, experiment_id: str, location: str | None) -> str:
+    """Give where a client that uploads by itself finds the artifacts of a run."""
+    return f"{location or KEPT_HERE + experiment_id}/{run}/artifacts"
 
 
 def run_ref(run: str) -> str:

@@ -60,9 +60,9 @@ from mainspring.tracking.organising.store import runs_within, shown_runs
 from mainspring.tracking.paging import bounded
 from mainspring.tracking.search import store as search_store
 from mainspring.tracking.search.filters import parse_filter, parse_order
+from mainspring.tracking.search.rows import EVERYTHING, details_of, read_rows, read_run
 
 MAX_INLINE_BYTES = 8 * 2**20
-_PARTS: list[RunPart] = ["params", "metrics", "tags", "inputs"]
 
 
 class Tracking:
@@ -169,8 +169,7 @@ class Tracking:
         Raises NotFound.
         """
         with self.database.read() as connection:
-            found = store.require_run(connection, run)
-            return search_store.details_of(connection, [found], _PARTS)[0]
+            return details_of(read_run(connection, run))[0]
 
     @operation("POST /runs/search")
     def search_runs(
@@ -199,7 +198,7 @@ class Tracking:
                 connection, within, condition, order, lifecycle=lifecycle, limit=bounded(limit), page=page
             )
             return RunPage(
-                search_store.details_of(connection, found, _PARTS if include is None else include), next_page
+                details_of(read_rows(connection, found, EVERYTHING if include is None else include)), next_page
             )
 
     @operation("POST /runs/{run}/finish")

@@ -353,15 +353,6 @@ def insert_input(connection: Connection, run: str, used: DatasetInput) -> bool:
     return upsert(connection, run_inputs, row, keys=["run", "dataset", "context"], update=[]) > 0
 
 
-def inputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, list[DatasetInput]]:
-    """Read the dataset inputs of some runs."""
-    found: dict[str, list[DatasetInput]] = {run: [] for run in runs}
-    query = select(run_inputs).where(run_inputs.c.run.in_(runs)).order_by(run_inputs.c.dataset, run_inputs.c.context)
-    for run, dataset, context in connection.execute(query):
-        found[run].append(DatasetInput(dataset, context))
-    return found
-
-
 def set_artifact(connection: Connection, run: str, artifact: Artifact) -> None:
     """Let a path of a run point to an object."""
     row = {"run": run, "path": artifact.path, "digest": artifact.digest, "size": artifact.size}

@@ -97,8 +97,8 @@ def test_a_search_sees_runs_in_use_deleted_or_both(tracking: Tracking, run: str)
     tracking.lifecycle.delete(gone)
 
     def found(lifecycle: str) -> set[str]:
-        page = tracking.lifecycle.search([experiment], parse_filter(""), lifecycle=lifecycle)  # type: ignore[arg-type]
-        return {one.run.id for one in page.runs}
+        rows, _ = tracking.lifecycle.search([experiment], parse_filter(""), lifecycle=lifecycle)  # type: ignore[arg-type]
+        return {run.id for run in rows.runs}
 
     assert (found("active"), found("deleted"), found("all")) == ({run}, {gone}, {run, gone})
 

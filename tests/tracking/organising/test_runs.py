@@ -14,8 +14,8 @@ from mainspring.tracking.organising import store
 from mainspring.tracking.organising.experiments import ExperimentOrganiser
 from mainspring.tracking.organising.model import RunGroup
 from mainspring.tracking.organising.runs import RunOrganiser
-from mainspring.tracking.search.store import select_runs
 from mainspring.tracking.service import Tracking
+from mainspring.tracking.store import select_runs
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ _VIEWS: dict[str | int, Lifecycle] = {
 }
 
 
-class KeyValue(msgspec.Struct):
+class KeyValue(msgspec.Struct, gc=False):
     """A param or a tag."""
 
     key: str

@@ -1,13 +1,25 @@
-"""Runs on the wire."""
+"""Runs on the wire. None of these refers to itself, so the garbage collector need not look at tens of thousands."""
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.refs import Ref
 from mainspring.protocols.mlflow.entities import KeyValue, milliseconds, pairs, stage
-from mainspring.tracking.model import DatasetInput, ForeignDataset, Metric, ModelLink, Run, RunDetails, RunStatus
+from mainspring.tracking.model import (
+    DatasetInput,
+    ForeignDataset,
+    Metric,
+    ModelLink,
+    Run,
+    RunDetails,
+    RunStatus,
+    artifact_uri,
+)
+from mainspring.tracking.search.rows import RunRow, RunRows
 
 RUN_NAME, PARENT, USER, COMMIT = "mlflow.runName", "mlflow.parentRunId", "mlflow.user", "mlflow.source.git.commit"
 CONTEXT = "mlflow.data.context"
@@ -26,7 +38,7 @@ class MetricEntity(msgspec.Struct, gc=False):
     step: int
 
 
-class RunInfo(msgspec.Struct, omit_defaults=True):
+class RunInfo(msgspec.Struct, omit_defaults=True, gc=False):
     """What a run is."""
 
     run_id: str
@@ -41,7 +53,7 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     end_time: int | None = None
 
 
-class RunData(msgspec.Struct, omit_defaults=True):
+class RunData(msgspec.Struct, omit_defaults=True, gc=False):
     """What a run set and measured."""
 
     metrics: list[MetricEntity] = []
@@ -49,7 +61,7 @@ class RunData(msgspec.Struct, omit_defaults=True):
     tags: list[KeyValue] = []
 
 
-class Dataset(msgspec.Struct, omit_defaults=True):
+class Dataset(msgspec.Struct, omit_defaults=True, gc=False):
     """A dataset as its reader describes it."""
 
     name: str
@@ -60,40 +72,40 @@ class Dataset(msgspec.Struct, omit_defaults=True):
     profile: str | None = None
 
 
-class DatasetReading(msgspec.Struct, omit_defaults=True):
+class DatasetReading(msgspec.Struct, omit_defaults=True, gc=False):
     """A dataset that was read, with tags of the reading."""
 
     dataset: Dataset
     tags: list[KeyValue] = []
 
 
-class ModelReading(msgspec.Struct):
+class ModelReading(msgspec.Struct, gc=False):
     """A model that was read."""
 
     model_id: str
 
 
-class ModelMaking(msgspec.Struct):
+class ModelMaking(msgspec.Struct, gc=False):
     """A model that was made."""
 
     model_id: str
     step: int = 0
 
 
-class Inputs(msgspec.Struct, omit_defaults=True):
+class Inputs(msgspec.Struct, omit_defaults=True, gc=False):
     """What a run read."""
 
     dataset_inputs: list[DatasetReading] = []
     model_inputs: list[ModelReading] = []
 
 
-class Outputs(msgspec.Struct, omit_defaults=True):
+class Outputs(msgspec.Struct, omit_defaults=True, gc=False):
     """What a run made."""
 
     model_outputs: list[ModelMaking] = []
 
 
-class RunEntity(msgspec.Struct, omit_defaults=True):
+class RunEntity(msgspec.Struct, omit_defaults=True, gc=False):
     """A run with what belongs to it."""
 
     info: RunInfo
@@ -116,6 +128,54 @@ def run_entity(details: RunDetails) -> RunEntity:
         Inputs(readings, [ModelReading(link.model) for link in details.models_read]),
         Outputs([_making(link) for link in details.models_made]) if details.models_made else None,
     )
+
+
+def run_entities(rows: RunRows) -> list[RunEntity]:
+    """Give runs as they are told to clients: as `run_entity` does, from rows, of which a page has tens of thousands."""
+    return [_entity(rows, row) for row in rows.runs]
+
+
+def _entity(rows: RunRows, row: RunRow) -> RunEntity:
+    id = row.id
+    tags = rows.tags.get(id, ())
+    made = rows.models_made.get(id)
+    data = RunData(
+        [
+            MetricEntity(key, value if isinstance(value, float) else number(value), at_us // 1000, step)
+            for _, key, value, step, at_us in rows.metrics.get(id, ())
+        ],
+        [KeyValue(key, value) for _, key, value in rows.params.get(id, ())],
+        _untold(row, {key for _, key, _ in tags}) + [KeyValue(key, value) for _, key, value in tags],
+    )
+    readings = [_own_reading(used) for used in rows.inputs.get(id, ())]
+    readings += [reading(used) for used in rows.foreign_inputs.get(id, ())]
+    return RunEntity(
+        _info(row),
+        data,
+        Inputs(readings, [ModelReading(link.model) for link in rows.models_read.get(id, ())]),
+        Outputs([_making(link) for link in made]) if made else None,
+    )
+
+
+def _info(row: RunRow) -> RunInfo:
+    return RunInfo(
+        row.id,
+        row.id,
+        row.name,
+        row.experiment_id,
+        row.status.upper(),
+        row.started_us // 1000,
+        artifact_uri(row.id, row.experiment_id, row.location),
+        "active" if row.deleted_us is None else "deleted",
+        row.user or "",
+        None if row.ended_us is None else row.ended_us // 1000,
+    )
+
+
+def _untold(row: RunRow, told: Container[str]) -> list[KeyValue]:
+    """Give as tags what is known of a run in fields of its own, but for those that it has as tags too."""
+    known = ((RUN_NAME, row.name), (PARENT, row.parent), (COMMIT, row.commit))
+    return [KeyValue(key, value) for key, value in known if value and key not in told]
 
 
 def run_info(run: Run) -> RunInfo:

@@ -16,6 +16,7 @@ from mainspring.protocols.mlflow.run_entities import (
     USER,
     RunEntity,
     RunInfo,
+    run_entities,
     run_entity,
     run_info,
     status_of,
@@ -102,7 +103,7 @@ def create(services: Services, ask: CreateRun) -> Work[RunAnswer]:
 @calls.on("GET", "runs/get")
 def get(services: Services, ask: ByRun) -> RunAnswer:
     """Get a run, deleted or not."""
-    return RunAnswer(run_entity(services.tracking.get_run(ask.run)))
+    return RunAnswer(run_entities(services.tracking.lifecycle.rows(ask.run))[0])
 
 
 @calls.writes("POST", "runs/update")
@@ -137,7 +138,7 @@ def search(services: Services, ask: SearchRuns) -> RunPage:
         raise InvalidRequest(
             f"Invalid value {ask.max_results} for parameter 'max_results' supplied: expected 1 to 50000"
         )
-    found = services.tracking.lifecycle.search(
+    found, next_page = services.tracking.lifecycle.search(
         ask.experiment_ids or [],
         read_filter(ask.filter or ""),
         read_orders(ask.order_by or []),
@@ -145,7 +146,7 @@ def search(services: Services, ask: SearchRuns) -> RunPage:
         ask.max_results,
         ask.page_token or None,
     )
-    return RunPage([run_entity(details) for details in found.runs], found.next_page)
+    return RunPage(run_entities(found), next_page)
 
 
 def _invented_name() -> str:

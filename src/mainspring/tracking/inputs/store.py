@@ -87,41 +87,10 @@ def insert_inputs(
     return new
 
 
-def inputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, list[ForeignDataset]]:
-    """Read the datasets of elsewhere that some runs read."""
-    found: dict[str, list[ForeignDataset]] = {run: [] for run in runs}
-    table = foreign_datasets
-    query = (
-        select(run_foreign_inputs, table)
-        .join(table, table.c.id == run_foreign_inputs.c.dataset)
-        .where(run_foreign_inputs.c.run.in_(runs))
-        .order_by(table.c.name, table.c.digest)
-    )
-    for row in connection.execute(query):
-        found[row.run].append(
-            ForeignDataset(
-                row.name, row.digest, row.source_type, row.source, row.schema, row.profile, row.context, row.tags
-            )
-        )
-    return found
-
-
 def insert_models(connection: Connection, run: str, links: Sequence[ModelLink], *, made: bool) -> None:
     """Insert models that a run read or made; those it has already are left as they are."""
     rows = [{"run": run, "made": made, "model": link.model, "step": link.step} for link in links]
     upsert(connection, run_models, rows, keys=["run", "made", "model", "step"], update=[])
-
-
-def models_of(
-    connection: Connection, runs: Sequence[str]
-) -> tuple[dict[str, list[ModelLink]], dict[str, list[ModelLink]]]:
-    """Read the models that some runs read, and those that they made."""
-    read: dict[str, list[ModelLink]] = {run: [] for run in runs}
-    made: dict[str, list[ModelLink]] = {run: [] for run in runs}
-    query = select(run_models).where(run_models.c.run.in_(runs)).order_by(run_models.c.step, run_models.c.model)
-    for row in connection.execute(query):
-        (made if row.made else read)[row.run].append(ModelLink(row.model, row.step))
-    return read, made
 
 
 def summaries(connection: Connection, experiments: Sequence[str]) -> list[tuple[str, str, str, str | None]]:

@@ -34,18 +34,16 @@ from mainspring.tracking.model import (
     ModelLink,
     Run,
     RunDetails,
-    RunPage,
-    RunPart,
     RunStatus,
     run_ref,
 )
 from mainspring.tracking.paging import bounded
 from mainspring.tracking.search import store as search_store
 from mainspring.tracking.search.filters import Filter, Order
+from mainspring.tracking.search.rows import RunRows, read_rows, read_run
 
 MAX_PAGE = 50_000
 MAX_LIST_CHARS = 1_000_000
-_PARTS: tuple[RunPart, ...] = ("params", "metrics", "tags", "inputs")
 _ENDS: tuple[RunStatus, ...] = ("finished", "failed", "killed")
 
 
@@ -144,17 +142,22 @@ class RunLifecycle:
         lifecycle: Lifecycle = "active",
         limit: int = 1_000,
         page: str | None = None,
-    ) -> RunPage:
+    ) -> tuple[RunRows, str | None]:
         """Find runs of the experiments with these ids, newest first unless *order* says otherwise.
 
-        Raises InvalidRequest for a page of another search.
+        Gives them as rows, and the token of the next page. Raises InvalidRequest for a page of another search.
         """
         within = search_store.of_experiments(experiments)
         with self._database.read() as connection:
             found, next_page = search_store.find_runs(
                 connection, within, where, order, lifecycle=lifecycle, limit=bounded(limit, MAX_PAGE), page=page
             )
-            return RunPage(search_store.details_of(connection, found, _PARTS), next_page)
+            return read_rows(connection, found), next_page
+
+    def rows(self, run: str) -> RunRows:
+        """Read a run, deleted or not, as rows. Raises NotFound."""
+        with self._database.read() as connection:
+            return read_run(connection, run)
 
     def log_inputs(self, run: str, datasets: Sequence[ForeignDataset], models: Sequence[str] = ()) -> None:
         """Note which datasets of elsewhere and which models a run reads; those that it has already stay as they are.

@@ -51,18 +51,30 @@ class Columns(NamedTuple):
         return times
 
     def values(self) -> Doubles:
-        """Give the values that stand behind the numbers, as `from_sortable` does for one."""
-        return np.where(self.numbers < 0, self.numbers ^ _MAGNITUDE, self.numbers).view(np.float64)
+        """Give the values that stand behind the numbers."""
+        return doubles(self.numbers)
 
     def is_finite(self) -> bool:
         """Tell whether no value is NaN or an infinity."""
         return bool(np.isfinite(self.values()).all())
 
     def portables(self) -> list[float | NotFinite]:
-        """Give the values as JSON can carry them, as `portable` does for one."""
-        values: list[float] = self.values().tolist()
-        return [*values] if self.is_finite() else [portable(value) for value in values]
+        """Give the values as JSON can carry them."""
+        return portables(self.numbers)
 
     def history(self, key: str, next_page: str | None = None) -> History:
         """Give these points as part of a history."""
         return History(key, self.steps.tolist(), self.at_us.tolist(), self.portables(), next_page)
+
+
+def doubles(numbers: Integers) -> Doubles:
+    """Give the values that stand behind numbers, as `from_sortable` does for one."""
+    return np.where(numbers < 0, numbers ^ _MAGNITUDE, numbers).view(np.float64)
+
+
+def portables(numbers: Integers | Sequence[int]) -> list[float | NotFinite]:
+    """Give the values that stand behind numbers as JSON can carry them, as `portable` does for one."""
+    values = doubles(np.asarray(numbers, dtype=np.int64))
+    found: list[float] = values.tolist()
+    # Hardly ever is one not finite.
+    return [*found] if np.isfinite(values).all() else [portable(value) for value in found]

@@ -6,17 +6,14 @@ times what SQLite itself takes to find them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from mainspring.storage.sql.statements import Statement
 from mainspring.tracking import paging
 from mainspring.tracking.metrics.columns import Columns, Integers
-from mainspring.tracking.metrics.store import series
 from mainspring.tracking.metrics.thinning import Thinning, chosen
-from mainspring.tracking.model import History, Metric, portable
+from mainspring.tracking.model import History
 
 STEPS = -(2**63), 2**63 - 1
 """The first and the last step that there can be."""
@@ -45,15 +42,6 @@ def _as_json(text: str) -> Statement:
 
 
 _COLUMNS = _as_json(_PART)
-
-
-def latest_of(connection: Connection, runs: Iterable[str]) -> dict[str, dict[str, Metric]]:
-    """Read the latest point of every metric of some runs."""
-    found: dict[str, dict[str, Metric]] = {run: {} for run in runs}
-    query = select(series.c.run, series.c.key, series.c.value, series.c.step, series.c.at_us)
-    for run, key, value, step, at_us in connection.execute(query.where(series.c.run.in_(found)).order_by(series.c.key)):
-        found[run][key] = Metric(key, portable(value), step, at_us)
-    return found
 
 
 def read_page(connection: Connection, run: str, key: str, limit: int, page: str | None) -> tuple[Columns, str | None]:

@@ -61,7 +61,9 @@ def runs_within(names: Sequence[str], under: str, dialect: str) -> ColumnElement
     if not names and not under:
         return true()
     inside = below(experiments.c.name, under, dialect) if under else experiments.c.name.in_(names)
-    return or_(inside, experiments.c.name.in_(names)) if names and under else inside
+    mine = or_(inside, experiments.c.name.in_(names)) if names and under else inside
+    # A list of ids, so that only the runs of these experiments are looked at.
+    return runs.c.experiment.in_(select(experiments.c.id).where(mine))
 
 
 def folders(connection: Connection, under: str) -> list[Folder]:

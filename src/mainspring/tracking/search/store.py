@@ -19,7 +19,6 @@ from sqlalchemy import (
     literal,
     not_,
     select,
-    true,
     type_coerce,
 )
 
@@ -28,15 +27,13 @@ from mainspring.storage.sql.matching import condition, matches
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.store import beyond, compare, in_lifecycle, read_page
 from mainspring.tracking.inputs import store as input_store
-from mainspring.tracking.metrics.reading import latest_of
 from mainspring.tracking.metrics.store import NAN, series, sortable
-from mainspring.tracking.model import KEPT_HERE, Lifecycle, Run, RunDetails, RunPart
+from mainspring.tracking.model import KEPT_HERE, Lifecycle
 from mainspring.tracking.search.filters import kind_of
-from mainspring.tracking.store import experiments, inputs_of, run_of, run_params, run_tags, runs, select_runs, texts_of
+from mainspring.tracking.store import experiments, run_params, run_tags, runs
 
 _TABLES: dict[str, Table] = {"metric": series, "param": run_params, "tag": run_tags}
 _STATUS = Field("attribute", "status")
-_IDS_AT_ONCE = 5_000  # A statement has at most 32,766 arguments on SQLite.
 
 
 class _Term(NamedTuple):
@@ -55,14 +52,15 @@ def find_runs(
     lifecycle: Lifecycle = "active",
     limit: int,
     page: str | None,
-) -> tuple[list[Run], str | None]:
-    """Find runs for which *within* holds, and the token of the next page if there is one.
+) -> tuple[list[str], str | None]:
+    """Find runs for which *within* holds: their ids, and the token of the next page if there is one.
 
-    Pages go on after the last row of the page before, so runs that start in between shift nothing.
+    Only what the order and the filter need is read of each candidate, from indexes that hold it; the rest is for
+    `rows.read_rows`. Pages go on after the last row of the page before, so runs that start in between shift nothing.
     Raises InvalidRequest for a page token that is not of this order.
     """
     dialect = connection.dialect.name
-    query, terms = _ordered(select_runs(), order)
+    query, terms = _ordered(select(runs.c.id), order)
     query = query.where(
         within, in_lifecycle(runs.c.deleted, lifecycle), condition(where, partial(_comparison, dialect=dialect))
     )
@@ -71,53 +69,13 @@ def find_runs(
     sorting = [term.column.desc() if term.descending else term.column for term in terms]
     query = query.add_columns(*(term.column for term in terms)).order_by(*sorting).limit(limit + 1)
     rows = connection.execute(query).all()
-    found = [run_of(row) for row in rows[:limit]]
-    if len(rows) <= limit:
-        return found, None
-    return found, paging.encode(list(rows[limit - 1])[-len(terms) :])
-
-
-def named(names: Sequence[str]) -> ColumnElement[bool]:
-    """Give the test of runs of the experiments with these names; without any, of all."""
-    return experiments.c.name.in_(names) if names else true()
+    found = [row[0] for row in rows[:limit]]
+    return found, paging.encode(list(rows[limit - 1])[1:]) if len(rows) > limit else None
 
 
 def of_experiments(ids: Sequence[str]) -> ColumnElement[bool]:
     """Give the test of runs of the experiments with these ids."""
     return runs.c.experiment.in_(ids)
-
-
-def details_of(connection: Connection, found: Sequence[Run], include: Sequence[RunPart]) -> list[RunDetails]:
-    """Read those parts of runs that are asked for, in one query each."""
-    return [
-        details
-        for at in range(0, len(found), _IDS_AT_ONCE)
-        for details in _details_of(connection, found[at : at + _IDS_AT_ONCE], include)
-    ]
-
-
-def _details_of(connection: Connection, found: Sequence[Run], include: Sequence[RunPart]) -> list[RunDetails]:
-    ids = [run.id for run in found]
-    params = texts_of(connection, run_params, ids) if "params" in include else {}
-    metrics = latest_of(connection, ids) if "metrics" in include else {}
-    tags = texts_of(connection, run_tags, ids) if "tags" in include else {}
-    asked = "inputs" in include
-    inputs = inputs_of(connection, ids) if asked else {}
-    foreign = input_store.inputs_of(connection, ids) if asked else {}
-    read, made = input_store.models_of(connection, ids) if asked else ({}, {})
-    return [
-        RunDetails(
-            run,
-            params.get(run.id, {}),
-            metrics.get(run.id, {}),
-            tags.get(run.id, {}),
-            inputs.get(run.id, []),
-            foreign.get(run.id, []),
-            read.get(run.id, []),
-            made.get(run.id, []),
-        )
-        for run in found
-    ]
 
 
 def _ordered(query: Select[Any], order: Sequence[Order]) -> tuple[Select[Any], list[_Term]]:
@@ -146,7 +104,8 @@ def _plain(field: Field) -> ColumnElement[Any]:
         return runs.c.id
     if field.key == "artifact_uri":
         own = literal(KEPT_HERE) + experiments.c.id
-        return func.coalesce(experiments.c.location, own) + literal("/") + runs.c.id + literal("/artifacts")
+        root = select(func.coalesce(experiments.c.location, own)).where(experiments.c.id == runs.c.experiment)
+        return root.scalar_subquery() + literal("/") + runs.c.id + literal("/artifacts")
     column = runs.c[field.key]
     return type_coerce(column, BigInteger) if kind_of(field) == "time" else column
 
