@@ -5,7 +5,7 @@ Both run on SQLite with all that they start: ``mainspring up`` with its control 
 and system, for each operation. The requests are those of MLflow's Python client, sent from a plain socket: the client's
 own cost is not in the numbers. Of several windows the best counts, on both sides.
 
-``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a tenth of everything, and
+``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a fiftieth of everything, and
 ``--large`` also a database of a million runs. Only a whole run writes its results.
 """
 
@@ -23,6 +23,7 @@ from bench.tracking import files, hot, large, reading, script, servers, starting
 from bench.tracking.servers import Server
 
 CLIENTS, FILES, SCRIPT, START, LARGE = "clients", "files", "script", "start", "large"
+QUICK = 0.02
 OPERATIONS = [*hot.OPERATIONS, CLIENTS, *reading.OPERATIONS, FILES, SCRIPT, START]
 
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.tracking")
     parser.add_argument("--only", default=",".join(OPERATIONS), help=f"some of {','.join(OPERATIONS)}")
     parser.add_argument("--no-peer", action="store_true", help="measure ours only")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--quick", action="store_true", help="a fiftieth of everything")
     parser.add_argument("--large", action="store_true", help="also a million runs: some minutes and 10 GB of disk")
     asked = parser.parse_args(arguments)
     names = [*asked.only.split(","), *([LARGE] if asked.large else [])]
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     python = None if asked.no_peer else servers.peer_python()
     whole = python is not None and not asked.quick and set(OPERATIONS) <= set(names)
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
-        found = list(lines(Path(folder), names, python, 0.1 if asked.quick else 1.0))
+        found = list(lines(Path(folder), names, python, QUICK if asked.quick else 1.0))
     report("tracking", found, write=whole)
     return 0
 

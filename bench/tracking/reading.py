@@ -23,7 +23,7 @@ PAGE = 1000
 
 SLOW_MS = 5_000.0
 
-TEN, HUNDRED = "ten thousand", "a hundred thousand"
+TEN, HUNDRED = "ten-thousand", "a-hundred-thousand"
 _SMALL, _LARGE = 10_000, 100_000
 _HISTORY_PAGE = 25_000
 _CHART_POINTS = 320
