@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 from bench import report
 from bench.tracking import __main__ as bench_tracking
 from bench.tracking import homes, servers, wire
-from mainspring.core.filters import AllOf, Field, Order
 from mainspring.core.settings import Settings
 from mainspring.planes.embedded import Platform
 from mainspring.tracking.files.places import Place
@@ -104,8 +103,7 @@ def test_a_home_that_was_filled_in_bulk_reads_like_one_that_was_logged(tmp_path:
         assert isinstance(platform, Platform)
         tracking = platform.tracking
         best = max(rows, key=lambda row: row.metrics[0])
-        order = [Order(Field("metric", "auc"), descending=True)]
-        found = tracking.lifecycle.search([seeded.experiments["small"]], AllOf([]), order, limit=31).runs
+        found = tracking.search_runs(["small"], order_by=["metrics.auc desc"]).runs
         assert (found[0].run.name, len(found)) == (best.name, 31)  # The long one is there, too.
         assert {key: metric.value for key, metric in found[0].metrics.items()} == dict(
             zip(homes.METRICS, best.metrics, strict=True)
