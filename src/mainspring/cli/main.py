@@ -30,6 +30,8 @@ COMMANDS = {
     "feature": ("mainspring.cli.nouns:feature", "Feature views: define, materialise."),
     "experiment": ("mainspring.cli.nouns:experiment", "Experiments and their folders: list, rename, delete, restore."),
     "run": ("mainspring.cli.nouns:run", "Runs: parameters, metrics, artifacts."),
+    "trace": ("mainspring.cli.nouns:trace", "What an application did for one request."),
+    "trace-metric": ("mainspring.cli.nouns:trace_metric", "What many traces say together."),
     "evaluation-dataset": ("mainspring.cli.nouns:evaluation_dataset", "Cases by which applications are judged."),
     "scorer": ("mainspring.cli.nouns:scorer", "How answers are judged."),
     "training": ("mainspring.cli.nouns:training", "What a training found."),

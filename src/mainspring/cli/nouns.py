@@ -40,6 +40,26 @@ run = ServiceGroup(
         **{f"{verb}_run": verb for verb in ("get", "create", "finish", "resume", "group", *_MARKS)},
     },
 )
+trace = ServiceGroup(
+    "trace",
+    "mainspring.traces.service:Traces",
+    "traces",
+    help="Traces: what an application did for one request, and the judgements about it.",
+    verbs={
+        "search_traces": "search",
+        "get_trace": "get",
+        "list_spans": "spans",
+        "delete_traces": "delete",
+        "delete_assessment": "unassess",
+        "get_assessment": "assessment",
+    },
+)
+trace_metric = ServiceGroup(
+    "trace-metric",
+    "mainspring.traces.metrics.service:TraceMetrics",
+    "trace_metrics",
+    help="What many traces say together: counts, latencies, tokens, cost, judgements.",
+)
 evaluation_dataset = ServiceGroup(
     "evaluation-dataset",
     "mainspring.datasets.evaluation.service:EvaluationDatasets",

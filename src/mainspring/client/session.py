@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from mainspring.rollouts.service import Rollouts
     from mainspring.scorers.service import Scorers
     from mainspring.storage.objects.store import ObjectStore
+    from mainspring.traces.metrics.service import TraceMetrics
+    from mainspring.traces.service import Traces
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
     from mainspring.tracking.organising.runs import RunOrganiser
     from mainspring.tracking.service import Tracking
@@ -56,6 +58,8 @@ SERVICES = {
     "tracking": "mainspring.tracking.service:Tracking",
     "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
+    "traces": "mainspring.traces.service:Traces",
+    "trace_metrics": "mainspring.traces.metrics.service:TraceMetrics",
     "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
     "scorers": "mainspring.scorers.service:Scorers",
     "registry": "mainspring.registry.service:Registry",
@@ -86,6 +90,8 @@ class Session:
     tracking: Tracking
     experiments: ExperimentOrganiser
     runs: RunOrganiser
+    traces: Traces
+    trace_metrics: TraceMetrics
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     registry: Registry

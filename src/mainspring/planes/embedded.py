@@ -37,6 +37,7 @@ from mainspring.storage.objects.store import open_objects
 from mainspring.storage.secrets import SecretBox
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
+from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.organising.experiments import ExperimentOrganiser
 from mainspring.tracking.organising.runs import RunOrganiser
@@ -69,7 +70,6 @@ class Platform(Session):
         self.tables = open_tables(settings.tables_url or url_of("file", self.home / "tables"))
         self.kv: KeyValueStore = open_kv(settings.kv_url or url_of("lmdb", self.home / "kv"))
         objects = open_objects(settings.objects_url or url_of("file", self.home / "objects"))
-        self.traces = Traces(self.database)
         self.folders = ModelFolders(objects, self.home / "models")
         super().__init__(self._services(objects), objects, self._close_stores, spool=self.home / "run-spool")
         self.catalogue, self.logged_models = Catalogue(self.registry), LoggedModels(self.database)
@@ -95,6 +95,8 @@ class Platform(Session):
             "tracking": tracking,
             "experiments": ExperimentOrganiser(database),
             "runs": RunOrganiser(database),
+            "traces": Traces(database),
+            "trace_metrics": TraceMetrics(database),
             "evaluation_datasets": EvaluationDatasets(database, tracking.experiments.get),
             "scorers": Scorers(database, tracking.experiments.get),
             "registry": registry,

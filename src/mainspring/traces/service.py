@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.core.clock import Clock, SystemClock
 from mainspring.core.errors import InvalidRequest, NotFound
+from mainspring.core.operations import operation
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
 from mainspring.traces import store
@@ -32,6 +33,9 @@ from mainspring.traces.search.filters import parse_filter, parse_order
 
 Totals = Callable[[Sequence[Span]], Mapping[str, str]]
 """Sums up what the spans of a trace count, as metadata of the trace."""
+
+Names = list[str]
+Spans = list[Span]
 
 _MS = 1_000_000
 _UNDECIDED = ("in_progress", "unspecified")
@@ -112,6 +116,7 @@ class Traces:
 
     # Reading
 
+    @operation("GET /traces/{trace}")
     def get_trace(self, trace: str) -> Trace:
         """Get what is known of a trace as a whole.
 
@@ -127,17 +132,24 @@ class Traces:
         with self.database.read() as connection:
             return store.find_traces(connection, traces, experiments)
 
+    @operation("GET /traces/{trace}/spans")
+    def list_spans(self, trace: str) -> Spans:
+        """List the spans of a trace, roots first and then in the order of their start; raises NotFound."""
+        self.get_trace(trace)
+        return self.spans([trace])[trace]
+
     def spans(self, traces: Sequence[str]) -> dict[str, list[Span]]:
         """Give the spans of traces, roots first and then in the order of their start."""
         _check_batch(traces)
         with self.database.read() as connection:
             return store.spans_of(connection, traces)
 
+    @operation("GET /traces")
     def search_traces(
         self,
-        experiments: Sequence[str],
+        experiments: Names,
         where: str = "",
-        order_by: Sequence[str] = (),
+        order_by: Names | None = None,
         limit: int = 100,
         page: str | None = None,
     ) -> TracePage:
@@ -148,14 +160,15 @@ class Traces:
         for experiment in experiments:
             check_id(experiment, "experiment")
         condition = parse_filter(where)
-        order = [parse_order(text) for text in order_by]
+        order = [parse_order(text) for text in order_by or []]
         with self.database.read() as connection:
             found, following = search_store.find_traces(
                 connection, list(experiments), condition, order, limit=limit, page=page
             )
             return TracePage(store.details(connection, found), following)
 
-    def count_together(self, experiments: Sequence[str], one: str, two: str, base: str = "") -> Counts:
+    @operation("GET /trace-counts")
+    def count_together(self, experiments: Names, one: str, two: str, base: str = "") -> Counts:
         """Count the traces that pass *base*, and how many of them pass filter *one*, filter *two*, and both.
 
         Raises InvalidRequest for a filter that cannot be read.
@@ -168,6 +181,7 @@ class Traces:
 
     # Changing
 
+    @operation("PUT /traces/{trace}/tags/{key:path}")
     def set_tag(self, trace: str, key: str, value: str) -> None:
         """Set a tag of a trace.
 
@@ -178,8 +192,9 @@ class Traces:
             store.require_locked(connection, trace)
             store.set_texts(connection, store.trace_tags, {trace: texts})
 
+    @operation("DELETE /traces/{trace}/tags/{key:path}")
     def delete_tag(self, trace: str, key: str) -> None:
-        """Remove a tag.
+        """Remove a tag of a trace.
 
         Raises NotFound when the trace has none of this key.
         """
@@ -199,10 +214,11 @@ class Traces:
             there = store.lock_traces(connection, traces)
             store.insert_links(connection, kind, [(trace, target) for trace in traces if trace in there])
 
+    @operation("POST /traces/delete")
     def delete_traces(
         self,
         experiment: str,
-        traces: Sequence[str] = (),
+        traces: Names | None = None,
         until_ms: int | None = None,
         most: int | None = None,
     ) -> int:
@@ -214,17 +230,18 @@ class Traces:
             raise InvalidRequest("Either a time or the ids of the traces must be given, and not both")
         if most is not None and (traces or most <= 0):
             raise InvalidRequest(f"The most to delete goes with a time and is at least 1, got {most}")
-        _check_batch(traces)
+        _check_batch(traces or [])
         check_ms(until_ms)
         check_id(experiment, "experiment")
         with self.database.begin() as connection:
-            gone = store.delete_traces(connection, experiment, ids=traces, until_ms=until_ms, most=most)
+            gone = store.delete_traces(connection, experiment, ids=traces or [], until_ms=until_ms, most=most)
             if gone:
                 emit(connection, TracesDeleted(experiment=experiment, traces=gone))
         return gone
 
     # Judging
 
+    @operation("POST /assessments")
     def assess(self, judged: Assessment) -> Assessment:
         """Log an assessment of a trace; one that overrides another makes that invalid.
 
@@ -241,6 +258,7 @@ class Traces:
             store.write_assessments(connection, [one], replace=False)
         return one
 
+    @operation("GET /traces/{trace}/assessments/{id}")
     def get_assessment(self, trace: str, id: str) -> Assessment:
         """Get an assessment.
 
@@ -278,6 +296,7 @@ class Traces:
             store.write_assessments(connection, [after])
         return after
 
+    @operation("DELETE /traces/{trace}/assessments/{id}")
     def delete_assessment(self, trace: str, id: str) -> None:
         """Delete an assessment; what it overrode holds again. One that is not there is deleted already.
 

@@ -28,6 +28,7 @@ from mainspring.protocols.mlflow import (
     runs,
     scorers,
     server_info,
+    trace_metrics,
     traces,
     webhooks,
 )
@@ -52,8 +53,9 @@ def all_calls() -> Iterable[Call]:
     nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info, prompt_runs)
     for noun in (*nouns, registered_models, model_versions, logged_models, webhooks):
         yield from noun.calls.calls
-    # Before the traces, whose paths have arguments that this one fits.
+    # Before the traces, whose paths have arguments that these fit.
     yield from correlations.calls.calls
+    yield from trace_metrics.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
     for of_evaluation in (evaluation_datasets.calls, scorers.calls):

@@ -16,6 +16,7 @@ from mainspring.registry.service import Registry
 from mainspring.scorers.service import Scorers
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Work
+from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
 from mainspring.webhooks.service import Webhooks
@@ -31,6 +32,7 @@ class Services(Protocol):
     catalogue: Catalogue
     logged_models: LoggedModels
     traces: Traces
+    trace_metrics: TraceMetrics
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     webhooks: Webhooks

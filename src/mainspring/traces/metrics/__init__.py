@@ -1,0 +1,1 @@
+"""What many traces say together: counts, latencies, tokens, cost and judgements over time, and what goes with what."""
