@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 
@@ -34,11 +32,16 @@ def current_actor() -> Actor:
     return _actor.get() or _local()
 
 
-@contextmanager
-def acting_as(name: str, origin: str) -> Iterator[None]:
+class acting_as:
     """Sign what is done inside the block with this name and origin."""
-    token = _actor.set(Actor(name, origin))
-    try:
-        yield
-    finally:
-        _actor.reset(token)
+
+    __slots__ = ("_actor", "_token")
+
+    def __init__(self, name: str, origin: str) -> None:
+        self._actor = Actor(name, origin)
+
+    def __enter__(self) -> None:
+        self._token = _actor.set(self._actor)
+
+    def __exit__(self, *_: object) -> None:
+        _actor.reset(self._token)

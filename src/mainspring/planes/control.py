@@ -6,28 +6,36 @@ fires timers. When it is down the data plane serves on; when it comes back it go
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import signal
 import socket
 import sys
-from types import FrameType
+from typing import Any
 
 import msgspec
-import uvicorn
+import uvloop
 
 from mainspring.client.session import SERVICES
-from mainspring.core.errors import MainspringError, Unavailable
+from mainspring.core.errors import Forbidden, MainspringError, Unavailable
 from mainspring.core.settings import Settings, load_settings
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
 from mainspring.planes.emptying import Emptying, testing_routes
 from mainspring.protocols.mlflow.app import mlflow_routes
-from mainspring.protocols.native.app import application
+from mainspring.protocols.mlflow.server import MlflowServer
+from mainspring.protocols.native.app import application, check_caller
 from mainspring.protocols.native.objects import object_routes
+from mainspring.runtime.http.asgi import AsgiBridge
+from mainspring.runtime.http.limits import Limits
+from mainspring.runtime.http.request import Request
+from mainspring.runtime.http.server import serve as serve_http
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.metrics import Metrics
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
+from mainspring.runtime.write_turns import WriteTurns
 
 logger = logging.getLogger("mainspring.control")
 
@@ -70,31 +78,61 @@ def serve(settings: Settings, *, testing: bool = False) -> None:
         metrics=metrics.render,
         calls=calls,
     )
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=round(settings.drain_timeout_s),
-    )
-    server = uvicorn.Server(config)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    # The server raises the signal that ended it once more when it is done: unheard, it would skip all that comes below.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
     background.start()
+    # What was loaded lives as long as the process, and requests make and drop thousands of objects, in no cycle.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
     try:
-        server.run(sockets=[listener])
+        uvloop.run(_answer(settings, listener, platform, threads, app, calls))
     finally:
         background.stop()
         threads.close()
         platform.close()
+
+
+async def _answer(
+    settings: Settings, listener: socket.socket, platform: Platform, threads: Threads, app: Any, calls: _CallMetrics
+) -> None:
+    """Answer until a signal ends it, then finish the calls that run."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    # PostgreSQL has many writers, and groups their commits itself.
+    platform.tracking.experiments.default()  # Calls that name none mean it, and do not look whether it is there.
+    turns = WriteTurns(platform.database) if platform.database.one_writer else None
+    front = _Front(MlflowServer(platform, threads, turns, calls), AsgiBridge(app, listener.getsockname()[:2]))
+    limits = Limits(max_body_bytes=settings.max_request_bytes)
+    server = await serve_http(front.handle, limits=limits, listener=listener, streams=MlflowServer.streams)
+    await ended.wait()
+    await server.drain(settings.drain_timeout_s)
+    if turns is not None:
+        turns.close()
+
+
+class _Front:
+    """Sends each request to who answers it: calls of MLflow's clients at once, all else to the application."""
+
+    def __init__(self, mlflow: MlflowServer, bridge: AsgiBridge) -> None:
+        self._mlflow, self._bridge = mlflow, bridge
+        self._usual_host = b""
+
+    def handle(self, request: Request) -> None:
+        """Answer one request."""
+        if request.stream is None and self._is_let_in(request) and self._mlflow.handle(request):
+            return
+        self._bridge.handle(request)
+
+    def _is_let_in(self, request: Request) -> bool:
+        host, origin = request.header(b"host") or b"", request.header(b"origin")
+        if host == self._usual_host and origin is None:
+            return True
+        try:
+            check_caller(host.decode("latin-1"), None if origin is None else origin.decode("latin-1"))
+        except Forbidden:
+            return False  # The application says so.
+        self._usual_host = host
+        return True
 
 
 def _bind(host: str, port: int) -> socket.socket:

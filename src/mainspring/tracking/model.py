@@ -29,7 +29,7 @@ MAX_TAG_CHARS = 8_000
 MAX_HISTORY = 25_000
 MAX_PAGE = 1_000
 
-DEFAULT_EXPERIMENT = "Default"
+DEFAULT_EXPERIMENT, DEFAULT_ID = "Default", "0"
 """The experiment that is there from the start for runs that name none; its id is always "0"."""
 
 KEPT_HERE = "mlflow-artifacts:/"

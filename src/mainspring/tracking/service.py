@@ -39,6 +39,7 @@ from mainspring.tracking.metrics.thinning import Thinning
 from mainspring.tracking.model import (
     MAX_HISTORY,
     MAX_PAGE,
+    MAX_PARAM_CHARS,
     Artifact,
     DatasetInput,
     Environment,
@@ -263,15 +264,38 @@ class Tracking:
     ) -> Work[None]:
         """Check what `log_batch` is given, and give what it does in a transaction."""
         check_batch(metrics or [], params or {}, tags or {})
+        now_us = microseconds(self.clock.now())
+        points = metric_store.grouped(
+            [metric.key for metric in metrics or ()],
+            [metric.step for metric in metrics or ()],
+            [now_us if metric.at_us is None else metric.at_us for metric in metrics or ()],
+            [metric.number for metric in metrics or ()],
+        )
+        return self.logging_points(run, points, params or {}, tags or {}, writer, sequence)
+
+    def logging_points(
+        self,
+        run: str,
+        points: Mapping[str, Sequence[metric_store.Sorted]],
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        writer: str | None = None,
+        sequence: int = 0,
+    ) -> Work[None]:
+        """Check params and tags, and give what `log_batch` does in a transaction; the points were checked before."""
+        if params:
+            check_texts(params, "param", MAX_PARAM_CHARS)
+        if tags:
+            check_texts(tags, "tag")
 
         def work(connection: Transaction) -> None:
             store.lock_run(connection, run)
             if writer is not None and not store.advance_writer(connection, run, writer, sequence):
                 return
-            store.write_params_once(connection, run, params or {})
-            store.set_tags(connection, run, tags or {})
-            if metrics:
-                metric_store.insert_points(connection, run, metrics, microseconds(self.clock.now()))
+            store.write_params_once(connection, run, params)
+            store.set_tags(connection, run, tags)
+            if points:
+                metric_store.insert_points(connection, run, points)
 
         return work
 

@@ -93,10 +93,10 @@ def test_a_work_may_also_speak_through_sqlalchemy(file: Database) -> None:
 
 
 def test_what_cannot_be_made_durable_is_acknowledged_to_nobody(file: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: object) -> None:
+    def broken(file: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("mainspring.storage.sql.drivers.sqlite.flush_path", broken)
+    monkeypatch.setattr("mainspring.storage.sql.drivers.sqlite.flush_file", broken)
     with pytest.raises(Unavailable, match="cannot be synced"):
         file.together([writes("a")], wait=False)
 

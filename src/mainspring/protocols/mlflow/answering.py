@@ -46,17 +46,22 @@ async def answered(request: Request, name: str, handle: Handler, observer: Obser
 async def _told(request: Request, handle: Handler) -> Response:
     try:
         return await handle(request)
-    except MainspringError as error:
-        status, body = told(error)
-        headers = {"retry-after": "1"} if error.retryable else {}
-        return json_response(body, status, headers)
     except ClientDisconnect:
         return Response(status_code=499)
-    except Exception as error:
-        incident = new_id()
-        logger.error("unexpected error %s", incident, exc_info=error)
-        message = f"unexpected error; the log of the control plane has it as {incident}"
-        return json_response(ErrorBody("INTERNAL_ERROR", message), 500)
+    except Exception as error:  # noqa: BLE001 (the caller is told)
+        status, body, headers = refusal(error)
+        return json_response(body, status, headers)
+
+
+def refusal(error: Exception) -> tuple[int, ErrorBody, dict[str, str]]:
+    """Give the status, the body and the headers that tell of an error; one that nobody expected is logged."""
+    if isinstance(error, MainspringError):
+        status, body = told(error)
+        return status, body, {"retry-after": "1"} if error.retryable else {}
+    incident = new_id()
+    logger.error("unexpected error %s", incident, exc_info=error)
+    message = f"unexpected error; the log of the control plane has it as {incident}"
+    return 500, ErrorBody("INTERNAL_ERROR", message), {}
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -64,12 +69,18 @@ def json_response(body: object, status: int = 200, headers: dict[str, str] | Non
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
-def _user(request: Request) -> str:
+def user_of(authorization: bytes | None, named: bytes | None) -> str:
+    """Give who calls, by the headers that may name them."""
     # MLflow's client says who it is in one way only: by the name of a login, which nobody has to have here.
-    scheme, _, login = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
+    scheme, _, login = (authorization or b"").partition(b" ")
+    if scheme.lower() == b"basic":
         with contextlib.suppress(binascii.Error, ValueError):
             name = base64.b64decode(login, validate=True).decode("utf-8", "replace").partition(":")[0]
             if name:
                 return name[:128]
-    return request.headers.get("x-mainspring-actor", "mlflow client").encode("latin-1").decode("utf-8", "replace")[:128]
+    return "mlflow client" if named is None else named.decode("utf-8", "replace")[:128]
+
+
+def _user(request: Request) -> str:
+    found = (request.headers.get(name) for name in ("authorization", "x-mainspring-actor"))
+    return user_of(*(None if value is None else value.encode("latin-1") for value in found))

@@ -1,16 +1,14 @@
-"""The protocol over HTTP: one endpoint for all its paths, found in a table instead of tried one by one."""
+"""What the protocol has: its calls, and the routes of bytes, which are streamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from mainspring.core.errors import MainspringError, MethodNotAllowed, NotFound, TooLarge
+from mainspring.core.errors import MethodNotAllowed, NotFound
 from mainspring.protocols.mlflow import (
     artifacts,
     assessments,
@@ -32,12 +30,11 @@ from mainspring.protocols.mlflow import (
     traces,
     webhooks,
 )
-from mainspring.protocols.mlflow.answering import Observer, answered, json_response
+from mainspring.protocols.mlflow.answering import Observer, answered
 from mainspring.protocols.mlflow.artifacts import PROXY, page_routes, proxy_routes
 from mainspring.protocols.mlflow.calls import Call, CallTable, Services
 from mainspring.protocols.mlflow.graphql import graphql_routes
 from mainspring.protocols.mlflow.otlp import otlp_routes
-from mainspring.protocols.mlflow.reading import read_body, read_query
 from mainspring.protocols.mlflow.trace_files import trace_file_routes
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
@@ -65,19 +62,19 @@ def all_calls() -> Iterable[Call]:
 def mlflow_routes(
     services: Services, threads: Threads, uploads: Uploads, *, max_body_bytes: int, observer: Observer | None = None
 ) -> Sequence[BaseRoute]:
-    """Give the routes of the protocol; *uploads* are those of the services' object store."""
-    endpoint = _Endpoint(services, threads, max_body_bytes, observer)
+    """Give the routes of all that is no call in JSON; *uploads* are those of the services' object store."""
+    unknown = _Unknown(observer)
     proxied, paged = proxy_routes(services, uploads, observer), page_routes(services, uploads, observer)
     # Routes are tried one after the other, so what is called most stands first.
     return [
         Mount(f"/api{PROXY}", routes=proxied),
         *otlp_routes(services, threads, max_body_bytes=max_body_bytes, observer=observer),
-        Route("/api/{rest:path}", endpoint.answer, methods=_METHODS),
+        Route("/api/{rest:path}", unknown.answer, methods=_METHODS),
         Mount(f"/ajax-api{PROXY}", routes=proxied),
         *paged,
         *trace_file_routes(services, uploads, observer),
         *graphql_routes(services, threads, max_body_bytes=max_body_bytes, observer=observer),
-        Route("/ajax-api/{rest:path}", endpoint.answer, methods=_METHODS),
+        Route("/ajax-api/{rest:path}", unknown.answer, methods=_METHODS),
         Route("/version", _version, methods=["GET"]),
     ]
 
@@ -86,43 +83,19 @@ async def _version(request: Request) -> Response:
     return Response(VERSION, media_type="text/plain")
 
 
-class _Endpoint:
-    def __init__(self, services: Services, threads: Threads, max_body_bytes: int, observer: Observer | None) -> None:
-        self._services, self._threads, self._max_bytes, self._observer = services, threads, max_body_bytes, observer
+class _Unknown:
+    """Refuses what none of the calls is."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
         self._table = CallTable(all_calls())
 
     async def answer(self, request: Request) -> Response:
+        return await answered(request, "unknown", self._refused, self._observer)
+
+    async def _refused(self, request: Request) -> Response:
         path = "/" + request.path_params["rest"]
-        found = self._table.find(request.method, path)
-        name = found[0].path if found else "unknown"
-        return await answered(request, name, lambda asked: self._carried_out(asked, path, found), self._observer)
-
-    async def _carried_out(self, request: Request, path: str, found: tuple[Call, dict[str, str]] | None) -> Response:
-        if found is None:
-            raise self._unknown(request.method, path)
-        call, given = found
-        ask = await self._read(request, call, given)
-        answer = await self._threads.run(lambda: self._done(call, ask))
-        return json_response(answer)
-
-    def _done(self, call: Call, ask: msgspec.Struct) -> Any:
-        answer = call.carry_out(self._services, ask)
-        return self._services.database.carry_out(answer) if call.writes else answer
-
-    def _unknown(self, method: str, path: str) -> MainspringError:
         allowed = ", ".join(self._table.methods(path))
         if allowed:
-            return MethodNotAllowed(f"{path} takes {allowed}, not {method}", allow=allowed)
-        return NotFound(f"MLflow's {method} {path} is not served here")
-
-    async def _read(self, request: Request, call: Call, given: dict[str, str]) -> msgspec.Struct:
-        if request.method == "GET":
-            query = {name: request.query_params.getlist(name) for name in request.query_params}
-            return read_query(query, call.ask, given)
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > self._max_bytes:
-                raise TooLarge(f"the body is larger than {self._max_bytes} bytes; send less at once")
-            parts.append(part)
-        return read_body(b"".join(parts), call.ask, given)
+            raise MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allow=allowed)
+        raise NotFound(f"MLflow's {request.method} {path} is not served here")

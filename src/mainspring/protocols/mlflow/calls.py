@@ -48,7 +48,7 @@ class Call(msgspec.Struct, frozen=True):
     """One call: how it is reached, the struct of its request, and what carries it out.
 
     One that `writes` gives, instead of its answer, the work of a transaction that ends in it, so that the works of
-    several callers may share one; `heavy` work keeps others waiting.
+    several callers may share one.
     """
 
     method: str
@@ -56,7 +56,6 @@ class Call(msgspec.Struct, frozen=True):
     ask: type[msgspec.Struct]
     carry_out: Callable[[Any, Any], Any]
     writes: bool = False
-    heavy: bool = False
 
     @property
     def pattern(self) -> re.Pattern[str] | None:
@@ -86,25 +85,20 @@ class CallList:
         PUT, PATCH or DELETE, from the query of a GET, with the arguments of the path on top.
         """
 
-        return partial(self._declare, methods, paths, writes=False, heavy=False)
+        return partial(self._declare, methods, paths, writes=False)
 
     def writes(
-        self, methods: str, *paths: str, heavy: bool = False
+        self, methods: str, *paths: str
     ) -> Callable[[Callable[[Services, Ask], Work[Any]]], Callable[[Services, Ask], Work[Any]]]:
-        """Declare a function ``(services, ask) -> work`` likewise: it checks, and its work writes and gives the answer.
-
-        *heavy* says that the work may take milliseconds.
-        """
-        return partial(self._declare, methods, paths, writes=True, heavy=heavy)
+        """Declare a function ``(services, ask) -> work`` likewise: it checks; its work writes and gives the answer."""
+        return partial(self._declare, methods, paths, writes=True)
 
     def _declare(
-        self, methods: str, paths: Sequence[str], function: Callable[[Services, Ask], Any], *, writes: bool, heavy: bool
+        self, methods: str, paths: Sequence[str], function: Callable[[Services, Ask], Any], *, writes: bool
     ) -> Callable[[Services, Ask], Any]:
         ask = get_type_hints(function)["ask"]
         self.calls += [
-            Call(method, f"{self._base}/{path}", ask, function, writes, heavy)
-            for method in methods.split()
-            for path in paths
+            Call(method, f"{self._base}/{path}", ask, function, writes) for method in methods.split() for path in paths
         ]
         return function
 

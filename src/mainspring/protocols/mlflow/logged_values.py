@@ -6,7 +6,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import lru_cache
 
 import msgspec
 
@@ -16,17 +16,19 @@ from mainspring.protocols.mlflow.entities import ByRun, KeyValue, moment, texts
 from mainspring.protocols.mlflow.run_entities import RUN_NAME
 from mainspring.registry.logged.model import LoggedMetric
 from mainspring.storage.sql.database import Transaction, Work
-from mainspring.tracking.model import Metric
+from mainspring.tracking.metrics.store import Sorted, grouped
 
 MAX_KEY_CHARS, MAX_PARAM_CHARS, MAX_TAG_CHARS = 250, 6_000, 8_000
 MAX_METRICS, MAX_TEXTS, MAX_ENTITIES = 1_000, 100, 1_000
 
 calls = CallList()
 
+_INT64 = 2**63
+_END_MS = _INT64 // 1000
 _KEY = re.compile(r"[/\w.\- :]+")
 
 
-class MetricAsk(msgspec.Struct):
+class MetricAsk(msgspec.Struct, gc=False):
     """A measured value; a number that is not finite comes as a word."""
 
     key: str
@@ -72,21 +74,23 @@ class DeleteTag(ByRun, kw_only=True):
     key: str
 
 
+Measured = MetricAsk | LogMetric
+
+
 @calls.writes("POST", "runs/log-metric")
-def log_metric(services: Services, ask: LogMetric) -> Work[Empty]:
+def log_metric(services: Services, ask: LogMetric) -> Work[None]:
     """Log one measured value."""
-    metric = MetricAsk(ask.key, ask.value, ask.timestamp, ask.step, ask.model_id, ask.dataset_name, ask.dataset_digest)
-    return logging(services, ask.run, [metric])
+    return logging(services, ask.run, [ask])
 
 
 @calls.writes("POST", "runs/log-parameter")
-def log_param(services: Services, ask: LogText) -> Work[Empty]:
+def log_param(services: Services, ask: LogText) -> Work[None]:
     """Set a param once and for all."""
     return logging(services, ask.run, params=[KeyValue(ask.key, ask.value)])
 
 
 @calls.writes("POST", "runs/set-tag")
-def set_tag(services: Services, ask: LogText) -> Work[Empty]:
+def set_tag(services: Services, ask: LogText) -> Work[None]:
     """Set a tag."""
     return logging(services, ask.run, tags=[KeyValue(ask.key, ask.value)])
 
@@ -98,8 +102,8 @@ def delete_tag(services: Services, ask: DeleteTag) -> Empty:
     return Empty()
 
 
-@calls.writes("POST", "runs/log-batch", heavy=True)
-def log_batch(services: Services, ask: LogBatch) -> Work[Empty]:
+@calls.writes("POST", "runs/log-batch")
+def log_batch(services: Services, ask: LogBatch) -> Work[None]:
     """Log metrics, params and tags, all or nothing."""
     metrics, params, tags = ask.metrics or [], ask.params or [], ask.tags or []
     _check_sizes(metrics, params, tags)
@@ -109,32 +113,32 @@ def log_batch(services: Services, ask: LogBatch) -> Work[Empty]:
 def logging(
     services: Services,
     run: str,
-    metrics: Sequence[MetricAsk] = (),
+    metrics: Sequence[Measured] = (),
     params: Sequence[KeyValue] = (),
     tags: Sequence[KeyValue] = (),
-) -> Work[Empty]:
+) -> Work[None]:
     """Plan to log what was checked for its size only."""
-    kept = check_tags(tags)
+    kept = check_tags(tags) if tags else {}
     name = kept.pop(RUN_NAME, "")
-    works: list[Work[Any]] = [
-        services.tracking.logging_batch(run, [_metric(m) for m in metrics], check_params(params), kept)
-    ]
-    works += _of_models(services, run, metrics)
-    if name:
-        works.append(services.tracking.lifecycle.changing(run, name=name, tags={RUN_NAME: name}))
+    log = services.tracking.logging_points(run, _points(metrics), check_params(params) if params else {}, kept)
+    if not (params or name or any(metric.model_id for metric in metrics)):
+        return log
+    works = [log, *_of_models(services, run, metrics)]
+    rename = services.tracking.lifecycle.changing(run, name=name, tags={RUN_NAME: name}) if name else None
 
-    def work(connection: Transaction) -> Empty:
+    def work(connection: Transaction) -> None:
         try:
             for part in works:
                 part(connection)
         except Conflict as error:
             raise _as_told(error) from None
-        return Empty()
+        if rename is not None:
+            rename(connection)
 
     return work
 
 
-def _of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> list[Work[Any]]:
+def _of_models(services: Services, run: str, metrics: Sequence[Measured]) -> list[Work[None]]:
     by_model: dict[str, list[LoggedMetric]] = {}
     for metric in metrics:
         if metric.model_id:
@@ -142,7 +146,7 @@ def _of_models(services: Services, run: str, metrics: Sequence[MetricAsk]) -> li
     return [services.logged_models.logging_metrics(model, measured) for model, measured in by_model.items()]
 
 
-def _measured(run: str, metric: MetricAsk) -> LoggedMetric:
+def _measured(run: str, metric: Measured) -> LoggedMetric:
     value = float(metric.value)
     return LoggedMetric(
         key=metric.key,
@@ -163,6 +167,7 @@ def check_tags(tags: Iterable[KeyValue]) -> dict[str, str]:
     return {key: value[:MAX_TAG_CHARS] for key, value in found.items()}
 
 
+@lru_cache(4096)
 def check_key(key: str, what: str) -> None:
     """Raise InvalidRequest for what cannot be the key of a metric, a param or a tag."""
     if not _KEY.fullmatch(key) or len(key) > MAX_KEY_CHARS:
@@ -186,7 +191,7 @@ def check_params(params: Sequence[KeyValue]) -> dict[str, str]:
     return {key: value[:MAX_PARAM_CHARS] for key, value in found.items()}
 
 
-def _check_sizes(metrics: Sequence[MetricAsk], params: Sequence[KeyValue], tags: Sequence[KeyValue]) -> None:
+def _check_sizes(metrics: Sequence[Measured], params: Sequence[KeyValue], tags: Sequence[KeyValue]) -> None:
     sizes = (
         ("metrics", len(metrics), MAX_METRICS),
         ("params", len(params), MAX_TEXTS),
@@ -200,14 +205,22 @@ def _check_sizes(metrics: Sequence[MetricAsk], params: Sequence[KeyValue], tags:
             )
 
 
-def _metric(ask: MetricAsk) -> Metric:
-    check_key(ask.key, "metric")
-    if ask.timestamp < 0:
-        raise InvalidRequest(f"Invalid value {ask.timestamp} for the timestamp of metric {ask.key!r}: it is negative")
+def _points(metrics: Sequence[Measured]) -> dict[str, list[Sorted]]:
+    keys = [metric.key for metric in metrics]
+    for key in dict.fromkeys(keys):
+        check_key(key, "metric")
+    steps = [metric.step or 0 for metric in metrics]
+    moments = [metric.timestamp for metric in metrics]
+    if metrics and not (min(steps) >= -_INT64 and max(steps) < _INT64 and 0 <= min(moments) <= max(moments) < _END_MS):
+        raise InvalidRequest(
+            "Invalid value of a metric: expected a timestamp in milliseconds, not a negative one, and a step of 64 bits, "
+            f"got timestamps {min(moments)} to {max(moments)} and steps {min(steps)} to {max(steps)}"
+        )
     try:
-        return Metric(ask.key, float(ask.value), ask.step or 0, ask.timestamp * 1000)
-    except ValueError:
-        raise InvalidRequest(f"Invalid value {ask.value!r} for metric {ask.key!r}: expected a number") from None
+        values = [float(metric.value) for metric in metrics]
+    except ValueError as error:
+        raise InvalidRequest(f"Invalid value of a metric: {error}; expected a number") from None
+    return grouped(keys, steps, [moment * 1000 for moment in moments], values)
 
 
 def _as_told(error: Conflict) -> Conflict:

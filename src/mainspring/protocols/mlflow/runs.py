@@ -23,6 +23,7 @@ from mainspring.protocols.mlflow.run_entities import (
 )
 from mainspring.protocols.mlflow.run_filters import read_filter, read_orders
 from mainspring.storage.sql.database import Work
+from mainspring.tracking.model import DEFAULT_ID
 
 calls = CallList()
 
@@ -88,9 +89,8 @@ def create(services: Services, ask: CreateRun) -> Work[RunAnswer]:
             f"Both 'run_name' argument and 'mlflow.runName' tag are specified, but differ: {name!r} and {told!r}"
         )
     name = name or told or _invented_name()
-    experiments = services.tracking.experiments
     begin = services.tracking.lifecycle.beginning(
-        ask.experiment_id if ask.experiment_id not in (None, "", "0") else experiments.default().id,
+        ask.experiment_id or DEFAULT_ID,
         name=name,
         started=moment(ask.start_time) if ask.start_time else None,
         user=ask.user_id or tags.get(USER),

@@ -68,12 +68,19 @@ def _metrics(render: Callable[[], bytes]) -> Callable[[Request], Awaitable[Respo
     return endpoint
 
 
-class _OnlyLoopback:
-    """Refuses what a web page in the user's browser could send to a server without login.
+def check_caller(host: str | None, origin: str | None) -> None:
+    """Raise Forbidden for what a web page in the user's browser could send to a server without login.
 
     A page of another site can reach loopback through its own name (DNS rebinding: the Host header gives it away) or
     by a cross-site request (the Origin header gives it away).
     """
+    host = host or "localhost"
+    if not _LOOPBACK.fullmatch(host) or (origin and not _LOOPBACK.fullmatch(origin.partition("://")[2])):
+        raise Forbidden(f"without login only loopback may call; Host was {host!r}, Origin was {origin!r}")
+
+
+class _OnlyLoopback:
+    """Lets only callers in that `check_caller` does not refuse."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -81,9 +88,9 @@ class _OnlyLoopback:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            host, origin = headers.get("host", "localhost"), headers.get("origin")
-            if not _LOOPBACK.fullmatch(host) or (origin and not _LOOPBACK.fullmatch(origin.partition("://")[2])):
-                refusal = Forbidden(f"without login only loopback may call; Host was {host!r}, Origin was {origin!r}")
+            try:
+                check_caller(headers.get("host"), headers.get("origin"))
+            except Forbidden as refusal:
                 await error_response(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -12,6 +12,7 @@ JSON = b"application/json"
 CLOSE = b"connection: close\r\n"
 KEEP = b"connection: keep-alive\r\n"
 RETRY = b"retry-after: 1\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -27,6 +28,19 @@ def answer_head(status: int, content_type: bytes, date: bytes) -> bytes:
 def bodiless_answer(status: int, headers: bytes, date: bytes) -> bytes:
     """One whole answer of a status that has no body; *headers* and *date* are lines that end in CRLF."""
     return b"%b%b%b\r\n" % (_status_line(status), date, headers)
+
+
+def parted_head(status: int, headers: bytes, date: bytes, framing: bytes) -> bytes:
+    """The head of an answer that comes in parts; all but the status are lines that end in CRLF."""
+    return b"%b%b%b%b\r\n" % (_status_line(status), date, headers, framing)
+
+
+def chunk(data: bytes) -> bytes:
+    """One part of a body whose length nobody knew (RFC 9112, 7.1); an empty one would end it."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def _status_line(status: int) -> bytes:

@@ -9,6 +9,7 @@ import httptools
 from mainspring.runtime.http.answers import JSON, RETRY, error_body
 from mainspring.runtime.http.request import Channel, Fields, Request
 from mainspring.runtime.http.state import ServerState
+from mainspring.runtime.http.streams import BodyStream
 
 # A chunk of one byte takes this many bytes more on the wire, plus some room.
 _CHUNK_OVERHEAD = 8
@@ -34,7 +35,8 @@ class RequestReader:
 
     __slots__ = (
         "body", "buffer", "channel", "chunk", "deaf", "expecting", "fields", "framed", "has_connection", "has_host",
-        "head", "head_bytes", "names", "overhead", "parsed", "parser", "received", "refused", "since", "state", "url",
+        "head", "head_bytes", "names", "overhead", "parsed", "parser", "places", "received", "refused", "since",
+        "state", "stream", "streamed", "url",
     )  # fmt: skip
 
     def __init__(self, state: ServerState, channel: Channel) -> None:
@@ -45,11 +47,14 @@ class RequestReader:
         self.deaf = self.refused = self.expecting = False
         self.since = state.now
         self.names: tuple[bytes, ...] = ()
+        self.places: dict[bytes, int] | None = None
         self.has_host = self.has_connection = False
         self.url = self.body = b""
         self.fields: Fields = []
         self.head: Fields | None = None
         self.buffer: bytearray | None = None
+        self.stream: BodyStream | None = None
+        self.streamed: Request | None = None
         self.framed = False
         self.chunk = self.head_bytes = self.received = self.overhead = 0
 
@@ -84,14 +89,25 @@ class RequestReader:
         self.deaf = self.refused = True
         self.url = b""
         self._drop_buffer()
+        if self.streamed is not None:
+            self._refuse_streamed(self.streamed, status, message)
+            return
         request = Request(self.channel, b"", b"", [], b"", False, "1.1", ())
         request.answer = (status, error_body(message), JSON, RETRY if status == 503 else b"")
         self.parsed.append(request)
+
+    @property
+    def choked(self) -> bool:
+        """Whether a body that is read while it arrives is not read fast enough."""
+        return self.stream is not None and self.stream.full
 
     def close(self) -> None:
         """Forget everything; the parser holds methods of this object, and without it no cycle is left."""
         self.deaf = True
         self._drop_buffer()
+        if self.stream is not None:
+            self.stream.cut()
+            self.stream = self.streamed = None
         self.parsed.clear()
         del self.parser
 
@@ -120,10 +136,17 @@ class RequestReader:
             self._check_sizes(len(self.url) + sum(map(len, fields)) + 2 * len(fields))
         if len(fields) > 2 * limits.max_headers:
             raise Refusal(431, f"the request has {len(fields) // 2} header fields; at most {limits.max_headers} may be")
+        streams = self.state.streams
+        if streams is not None and streams(self.url):
+            self._begin_stream(fields)
 
     def on_body(self, part: bytes) -> None:
         limits = self.state.limits
         self.received += len(part)
+        if self.stream is not None:
+            self.stream.feed(part)
+            self.since = self.state.now
+            return
         if self.received > limits.max_body_bytes:
             raise Refusal(413, f"the body is larger than {limits.max_body_bytes} bytes; send less at once")
         if not self.body and self.buffer is None:
@@ -140,7 +163,25 @@ class RequestReader:
             raise Refusal(503, "too many bodies are being received; try again later")
 
     def on_message_complete(self) -> None:
-        parser, fields = self.parser, self.head or []
+        if self.stream is not None and self.streamed is not None:
+            self.stream.end()
+            keep_alive = self.streamed.keep_alive
+            self.stream = self.streamed = None
+        else:
+            request = self._request(self.head or [])
+            keep_alive = request.keep_alive
+            self.parsed.append(request)
+        self.url = self.body = b""
+        self.head = None
+        self.received = self.overhead = 0
+        self.framed = self.expecting = False
+        if self.fields:
+            self.fields = []
+        if not keep_alive:
+            self.deaf = True
+
+    def _request(self, fields: Fields, stream: BodyStream | None = None) -> Request:
+        parser = self.parser
         keep_alive = parser.should_keep_alive()
         names = tuple(fields[::2])
         # A client sends the same names again and again: they are looked at once.
@@ -156,22 +197,38 @@ class RequestReader:
             self.body = bytes(self.buffer)
             self._drop_buffer()
         target = self.url if self.url[0] == _SLASH else _origin_form(self.url)
-        request = Request(self.channel, parser.get_method(), target, fields, self.body, keep_alive, version, self.names)
-        self.parsed.append(request)
-        self.url = self.body = b""
-        self.head = None
-        self.received = self.overhead = 0
-        self.framed = self.expecting = False
-        if self.fields:
-            self.fields = []
-        if not keep_alive:
-            self.deaf = True
+        method = parser.get_method()
+        return Request(
+            self.channel, method, target, fields, self.body, keep_alive, version, self.names, stream, self.places
+        )
+
+    def _begin_stream(self, fields: Fields) -> None:
+        """Hand the request on before its body has come."""
+        if any(name.lower() == b"upgrade" for name in fields[::2]):
+            return  # It comes again, without the offer.
+        self.stream = BodyStream(self.channel)
+        self.streamed = self._request(fields, self.stream)
+        self.parsed.append(self.streamed)
+
+    def _refuse_streamed(self, request: Request, status: int, message: str) -> None:
+        if self.stream is not None:
+            self.stream.cut()
+        self.stream = self.streamed = None
+        request.keep_alive = False
+        if request.begun:  # Half of an answer has gone out: that it ends early is all that can be said.
+            request.abort()
+        elif request.answer is None:
+            request.answer = (status, error_body(message), JSON, RETRY if status == 503 else b"")
+            self.channel.answered(request)
 
     # Rules.
 
     def _look_at(self, names: tuple[bytes, ...]) -> None:
         lower = [name.lower() for name in names]
         self.names = names
+        self.places = {name: 2 * at + 1 for at, name in enumerate(lower)}
+        if len(self.places) < len(lower):
+            self.places = None
         self.has_host = lower.count(b"host") == 1
         self.has_connection = b"connection" in lower
 
@@ -202,7 +259,7 @@ class RequestReader:
         allowed = self.state.limits.max_body_bytes
         for raw, value in zip(fields[::2], fields[1::2], strict=True):
             name = raw.lower()
-            if name == b"content-length" and int(value) > allowed:
+            if name == b"content-length" and int(value) > allowed and self.stream is None:
                 raise Refusal(413, f"the body of {int(value)} bytes is larger than {allowed}; send less at once")
             if name == b"expect":
                 if value.strip().lower() != b"100-continue":

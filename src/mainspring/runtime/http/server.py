@@ -162,15 +162,20 @@ async def serve(
     limits: Limits | None = None,
     reuse_port: bool = False,
     tls: ssl.SSLContext | None = None,
+    listener: socket.socket | None = None,
+    streams: Callable[[bytes], bool] | None = None,
 ) -> Server:
     """Listen on *host* and *port* (0: a free one) and call *handler* with each whole request, on the loop's thread.
 
     The handler answers by `Request.respond`, at once or later, and must not block. With *reuse_port* several
-    processes may listen on the same port and the kernel spreads connections. Raises Unavailable if the port is taken.
+    processes may listen on the same port and the kernel spreads connections. A *listener* that is bound already is
+    taken instead. *streams* tells by the target which requests are handed over with their header, to be read while they
+    arrive. Raises Unavailable if the port is taken.
     """
     loop = asyncio.get_running_loop()
-    listener = _listen(host, port, reuse_port)
-    server = Server(ServerState(handler, limits or Limits(), loop), listener, tls)
+    listener = listener or _listen(host, port, reuse_port)
+    listener.setblocking(False)
+    server = Server(ServerState(handler, limits or Limits(), loop, streams), listener, tls)
     await server.start()
     return server
 
@@ -183,7 +188,6 @@ def _listen(host: str, port: int, reuse_port: bool) -> socket.socket:
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.setblocking(False)
     except OSError as taken:
         listener.close()
         raise Unavailable(

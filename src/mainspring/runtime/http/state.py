@@ -45,11 +45,18 @@ class ServerState:
 
     __slots__ = (
         "accepted", "buffered_bytes", "connections", "date", "draining", "handler", "heads", "limits", "loop", "now",
-        "refused", "requests", "timed_out", "turned", "vacant",
+        "refused", "requests", "streams", "timed_out", "turned", "vacant",
     )  # fmt: skip
 
-    def __init__(self, handler: Callable[[Request], None], limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Request], None],
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        streams: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.handler = handler
+        self.streams = streams
         self.limits = limits
         self.loop = loop
         self.now = time.monotonic()

@@ -35,6 +35,9 @@ class Database:
     lacks: ClassVar[Mapping[str, str]] = {}
     """What this driver cannot do, by capability, with the reason."""
 
+    one_writer: ClassVar[bool] = False
+    """Whether writers take turns, so that `together` saves them time."""
+
     driver_errors: ClassVar[tuple[type[Exception], ...]] = (DBAPIError,)
     """What the driver raises, bare or in SQLAlchemy's wrapping."""
 

@@ -15,7 +15,7 @@ from mainspring.tracking.comparing.values import check
 from mainspring.tracking.events import ExperimentCreated, ExperimentDeleted, ExperimentRenamed, ExperimentRestored
 from mainspring.tracking.experiments import store
 from mainspring.tracking.limits import check_texts
-from mainspring.tracking.model import DEFAULT_EXPERIMENT, Experiment, Lifecycle
+from mainspring.tracking.model import DEFAULT_EXPERIMENT, DEFAULT_ID, Experiment, Lifecycle
 from mainspring.tracking.paging import bounded
 
 MAX_NAME_CHARS = 500
@@ -28,7 +28,7 @@ _NEWEST = [Order(Field("attribute", "creation_time"), True)]
 
 def fresh_id(name: str) -> str:
     """Give the id of a new experiment: that of the default one is known to everybody."""
-    return "0" if name == DEFAULT_EXPERIMENT else new_id()
+    return DEFAULT_ID if name == DEFAULT_EXPERIMENT else new_id()
 
 
 class Experiments:
@@ -82,7 +82,7 @@ class Experiments:
         """Get the default experiment, which is there from the start: made when it is asked for first."""
         with self._database.read() as connection:
             found = records.find_experiments(connection, name=DEFAULT_EXPERIMENT)
-            found = found or [one for one in [store.find_experiment(connection, "0")] if one is not None]
+            found = found or [one for one in [store.find_experiment(connection, DEFAULT_ID)] if one is not None]
         if found:
             return found[0]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mainspring.core.errors import Corrupt, InvalidRequest, MainspringError, Unavailable
-from mainspring.storage.durable import flush_path
+from mainspring.storage.durable import flush_file
 from mainspring.storage.sql.database import Database, Work
 from mainspring.storage.sql.group_sync import GroupSync
 
@@ -38,6 +39,7 @@ class SqliteDatabase(Database):
     writers cost the disk hardly more than one. Another reader may see a commit some milliseconds before it is durable.
     """
 
+    one_writer = True
     driver_errors = (DBAPIError, sqlite3.Error)
 
     def __init__(self, url: str, engine: Engine) -> None:
@@ -47,6 +49,9 @@ class SqliteDatabase(Database):
         self._durable = GroupSync(self._sync_log)
         self._before = threading.local()
         self._standing: Connection | None = None
+        self._log_file: int | None = None
+        self._connected = False
+        event.listen(engine, "connect", self._note_connection)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -94,6 +99,7 @@ class SqliteDatabase(Database):
         """Close every connection that nobody uses."""
         self._drop_standing()
         super().close()
+        self._close_log()
 
     def _at_once(self, works: Sequence[Work[Any]]) -> tuple[list[Any], bool] | None:
         # On a connection that stays open: to take one from the pool costs as much as a small transaction.
@@ -109,14 +115,30 @@ class SqliteDatabase(Database):
             raise
         before = driver.total_changes
         try:
-            outcomes = [self._apart(self._standing, work) for work in works]
-            driver.execute("COMMIT")
+            outcomes = (
+                self._alone(self._standing, works[0])
+                if len(works) == 1
+                else [self._apart(self._standing, work) for work in works]
+            )
+            if driver.in_transaction:
+                driver.execute("COMMIT")
         except BaseException:
             self._drop_standing()
             raise
         if self._standing.in_transaction():  # A work spoke through SQLAlchemy, which thinks of one of its own.
             self._standing.rollback()
         return outcomes, driver.total_changes != before
+
+    def _alone(self, connection: Connection, work: Work[Any]) -> list[Any]:
+        try:
+            return [work(connection)]
+        except Exception as error:  # noqa: BLE001 (whose work it was will be told)
+            if _driver(connection).in_transaction:
+                _driver(connection).execute("ROLLBACK")
+            return [self._meant(error)]
+
+    def _meant(self, error: Exception) -> Exception:
+        return (isinstance(error, self.driver_errors) and self._understood(error)) or error
 
     def _apart(self, connection: Connection, work: Work[Any]) -> Any:
         driver = _driver(connection)
@@ -127,7 +149,7 @@ class SqliteDatabase(Database):
             if not driver.in_transaction:  # The disk is full, say, and all of it was rolled back.
                 raise
             driver.execute("ROLLBACK TO work")
-            outcome = (isinstance(error, self.driver_errors) and self._understood(error)) or error
+            outcome = self._meant(error)
         driver.execute("RELEASE work")
         return outcome
 
@@ -166,10 +188,24 @@ class SqliteDatabase(Database):
                 f"the database {self.url} cannot be synced to its disk: {error.strerror}; check the disk", url=self.url
             ) from error
 
+    def _note_connection(self, connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        self._connected = True
+
     def _sync_log(self) -> None:
         # The log may have gone with the last connection that was closed: then all of it is in the database, synced.
         with suppress(FileNotFoundError):
-            flush_path(self._log)
+            # It stays open, because to open and close a file costs half of what it costs to sync it. A connection that
+            # was opened since may have found none left of its own name, and begun another.
+            if self._log_file is None or self._connected:
+                self._connected = False
+                self._close_log()
+                self._log_file = os.open(self._log, os.O_RDWR | os.O_CLOEXEC)
+            flush_file(self._log_file)
+
+    def _close_log(self) -> None:
+        file, self._log_file = self._log_file, None
+        if file is not None:
+            os.close(file)
 
     def _understood(self, error: Exception) -> MainspringError | None:
         own = error.orig if isinstance(error, DBAPIError) else error
