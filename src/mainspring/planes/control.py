@@ -18,18 +18,18 @@ import msgspec
 import uvloop
 
 from mainspring.client.session import SERVICES
-from mainspring.core.errors import Forbidden, MainspringError, Unavailable
+from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.core.settings import Settings, load_settings
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
 from mainspring.planes.emptying import Emptying, testing_routes
+from mainspring.planes.front import Front
 from mainspring.protocols.mlflow.app import mlflow_routes
 from mainspring.protocols.mlflow.server import MlflowServer
-from mainspring.protocols.native.app import application, check_caller
+from mainspring.protocols.native.app import application
 from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.http.asgi import AsgiBridge
 from mainspring.runtime.http.limits import Limits
-from mainspring.runtime.http.request import Request
 from mainspring.runtime.http.server import serve as serve_http
 from mainspring.runtime.telemetry.logs import start_logs
 from mainspring.runtime.telemetry.metrics import Metrics
@@ -98,41 +98,16 @@ async def _answer(
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    # PostgreSQL has many writers, and groups their commits itself.
     platform.tracking.experiments.default()  # Calls that name none mean it, and do not look whether it is there.
+    # PostgreSQL has many writers, and groups their commits itself.
     turns = WriteTurns(platform.database) if platform.database.one_writer else None
-    front = _Front(MlflowServer(platform, threads, turns, calls), AsgiBridge(app, listener.getsockname()[:2]))
+    front = Front(MlflowServer(platform, threads, turns, calls), AsgiBridge(app, listener.getsockname()[:2]))
     limits = Limits(max_body_bytes=settings.max_request_bytes)
     server = await serve_http(front.handle, limits=limits, listener=listener, streams=MlflowServer.streams)
     await ended.wait()
     await server.drain(settings.drain_timeout_s)
     if turns is not None:
         turns.close()
-
-
-class _Front:
-    """Sends each request to who answers it: calls of MLflow's clients at once, all else to the application."""
-
-    def __init__(self, mlflow: MlflowServer, bridge: AsgiBridge) -> None:
-        self._mlflow, self._bridge = mlflow, bridge
-        self._usual_host = b""
-
-    def handle(self, request: Request) -> None:
-        """Answer one request."""
-        if request.stream is None and self._is_let_in(request) and self._mlflow.handle(request):
-            return
-        self._bridge.handle(request)
-
-    def _is_let_in(self, request: Request) -> bool:
-        host, origin = request.header(b"host") or b"", request.header(b"origin")
-        if host == self._usual_host and origin is None:
-            return True
-        try:
-            check_caller(host.decode("latin-1"), None if origin is None else origin.decode("latin-1"))
-        except Forbidden:
-            return False  # The application says so.
-        self._usual_host = host
-        return True
 
 
 def _bind(host: str, port: int) -> socket.socket:

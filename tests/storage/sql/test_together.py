@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, Table, Text, insert
+from sqlalchemy import Column, Integer, MetaData, Table, Text, insert
 
 from mainspring.core.errors import Conflict, Unavailable
 from mainspring.storage.sql.database import Database, Transaction, open_database
-from mainspring.storage.sql.schema import metadata
 from mainspring.storage.sql.statements import Statement, listed
 
+_tables = MetaData()
 notes = Table(
-    "test_notes", metadata, Column("id", Integer, primary_key=True), Column("text", Text, nullable=False, unique=True)
+    "test_notes", _tables, Column("id", Integer, primary_key=True), Column("text", Text, nullable=False, unique=True)
 )
 _ADD = Statement("INSERT INTO test_notes (text) VALUES (?)")
 _ALL = Statement("SELECT text FROM test_notes ORDER BY text")
@@ -29,6 +29,13 @@ Write = Callable[[Transaction], Any]
 
 
 @pytest.fixture
+def either(database: Database) -> Database:
+    with database.begin() as connection:
+        _tables.create_all(connection)
+    return database
+
+
+@pytest.fixture
 def sqlite_file(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'mainspring.db'}"
 
@@ -36,7 +43,8 @@ def sqlite_file(tmp_path: Path) -> str:
 @pytest.fixture
 def file(sqlite_file: str) -> Iterator[Database]:
     opened = open_database(sqlite_file)
-    opened.create_all()
+    with opened.begin() as connection:
+        _tables.create_all(connection)
     yield opened
     opened.close()
 
@@ -59,15 +67,15 @@ def texts(database: Database) -> list[str]:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_work_that_fails_takes_nothing_of_the_others_with_it(database: Database, wait: bool) -> None:
-    outcomes = database.together([writes("a"), fails_after("b", "c"), writes("d", "e"), writes("a")], wait=wait)
+def test_a_work_that_fails_takes_nothing_of_the_others_with_it(either: Database, wait: bool) -> None:
+    outcomes = either.together([writes("a"), fails_after("b", "c"), writes("d", "e"), writes("a")], wait=wait)
     if outcomes is None:
-        assert database.dialect == "postgresql"  # Each call waits for the network.
+        assert either.dialect == "postgresql"  # Each call waits for the network.
         return
     assert (outcomes[0], outcomes[2]) == ([1], [1, 1])
     assert isinstance(outcomes[1], Conflict)
     assert isinstance(outcomes[3], Exception)
-    assert texts(database) == ["a", "d", "e"]
+    assert texts(either) == ["a", "d", "e"]
 
 
 def test_without_waiting_nothing_is_done_while_somebody_else_writes(file: Database, sqlite_file: str) -> None:
@@ -115,21 +123,21 @@ def test_what_ends_the_transaction_ends_it_for_all_and_the_next_one_goes_on(file
     assert texts(file) == ["c"]
 
 
-def test_many_threads_lose_nothing(database: Database) -> None:
+def test_many_threads_lose_nothing(either: Database) -> None:
     def work(number: int) -> None:
         for turn in range(10):
-            database.together([writes(f"{number:02}-{turn:02}-{part}") for part in range(3)])
+            either.together([writes(f"{number:02}-{turn:02}-{part}") for part in range(3)])
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(texts(database)) == 120
+    assert len(texts(either)) == 120
 
 
-def test_a_list_is_one_value_of_a_statement(database: Database) -> None:
-    database.carry_out(writes("a", "b%", 'c"?', "d"))
-    with database.read() as connection:
+def test_a_list_is_one_value_of_a_statement(either: Database) -> None:
+    either.carry_out(writes("a", "b%", 'c"?', "d"))
+    with either.read() as connection:
         assert _SOME.rows(connection, (listed(connection, ["b%", 'c"?', "x"]),)) == [("b%",), ('c"?',)]
         assert _SOME.first(connection, (listed(connection, []),)) is None

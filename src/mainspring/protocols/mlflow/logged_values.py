@@ -213,14 +213,18 @@ def _points(metrics: Sequence[Measured]) -> dict[str, list[Sorted]]:
     moments = [metric.timestamp for metric in metrics]
     if metrics and not (min(steps) >= -_INT64 and max(steps) < _INT64 and 0 <= min(moments) <= max(moments) < _END_MS):
         raise InvalidRequest(
-            "Invalid value of a metric: expected a timestamp in milliseconds, not a negative one, and a step of 64 bits, "
-            f"got timestamps {min(moments)} to {max(moments)} and steps {min(steps)} to {max(steps)}"
+            "Invalid value of a metric: expected timestamps in milliseconds, none negative, and steps in 64 bits; got "
+            f"timestamps {min(moments)} to {max(moments)} and steps {min(steps)} to {max(steps)}"
         )
-    try:
-        values = [float(metric.value) for metric in metrics]
-    except ValueError as error:
-        raise InvalidRequest(f"Invalid value of a metric: {error}; expected a number") from None
+    values = [_number(metric) for metric in metrics]
     return grouped(keys, steps, [moment * 1000 for moment in moments], values)
+
+
+def _number(metric: Measured) -> float:
+    try:
+        return float(metric.value)
+    except ValueError:
+        raise InvalidRequest(f"Invalid value {metric.value!r} for metric {metric.key!r}: expected a number") from None
 
 
 def _as_told(error: Conflict) -> Conflict:
