@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
+from mainspring.datasets.arrays import arrays_of
+from mainspring.loop.rows import blocks_aside, logged_rows, newest_aside
 from mainspring.loop.table import split
 from mainspring.predictions.log import Logged
 
@@ -74,7 +75,7 @@ def test_no_traffic_gives_no_rows():
 
 def test_columns_are_arrays_and_texts_are_lists():
     frame = pl.DataFrame({"n": [1, 2], "t": ["a", None], "d": [datetime(2024, 1, 1), None], "b": [True, None]})
-    made = columns_of(frame, ["n", "t", "d", "b"])
+    made = arrays_of(frame, ["n", "t", "d", "b"])
     assert isinstance(made["n"], np.ndarray)
     assert made["t"] == ["a", None]
     assert made["d"].dtype.kind == "M"

@@ -34,6 +34,7 @@ model = ServiceGroup(
     also={
         "scans": "mainspring.registry.scanning.service:Scans",
         "histories": "mainspring.registry.history.service:Histories",
+        "promotions": "mainspring.registry.promotions.service:Promotions",
     },
 )
 

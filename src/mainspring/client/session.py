@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mainspring.predictions.log import PredictionLog
     from mainspring.registry.history.service import Histories
     from mainspring.registry.model import ModelVersion
+    from mainspring.registry.promotions.service import Promotions
     from mainspring.registry.scanning.service import Scans
     from mainspring.registry.service import Registry
     from mainspring.releases.service import Releases
@@ -65,6 +66,7 @@ SERVICES = {
     "registry": "mainspring.registry.service:Registry",
     "scans": "mainspring.registry.scanning.service:Scans",
     "histories": "mainspring.registry.history.service:Histories",
+    "promotions": "mainspring.registry.promotions.service:Promotions",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -97,6 +99,7 @@ class Session:
     registry: Registry
     scans: Scans
     histories: Histories
+    promotions: Promotions
     predictions: PredictionLog
     lineage: Lineage
     training: Training

@@ -10,6 +10,7 @@ MainspringError            500 internal
 ├── Conflict               409 conflict            the thing changed, or stands in the way
 │   ├── AlreadyExists      409 already_exists
 │   ├── GateRefused        409 gate_refused
+│   │   └── ApprovalNeeded 409 approval_needed
 │   └── StaleLease         409 stale_lease
 ├── TooLarge               413 too_large
 ├── Unsupported            415 unsupported
@@ -91,6 +92,12 @@ class GateRefused(Conflict):
     """A validation gate refused the promotion."""
 
     code = "gate_refused"
+
+
+class ApprovalNeeded(GateRefused):
+    """Somebody else has to agree first."""
+
+    code = "approval_needed"
 
 
 class StaleLease(Conflict):

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from mainspring.client.session import Session
+from mainspring.datasets.arrays import arrays_of
 from mainspring.loop.model import WindowQuality
-from mainspring.loop.rows import columns_of
 from mainspring.loop.table import Split, Window
 from mainspring.loop.traffic import Served
 from mainspring.registry.answers import scores_of, truth_of
@@ -100,7 +100,7 @@ class Judge:
             opened = open_session(folder, engine=champion.engine, signature=champion.info.signature, trusted=True)
             try:
                 frame: pl.DataFrame = self._split.later
-                return scores_of(self.info, opened.predict(columns_of(frame, names)))
+                return scores_of(self.info, opened.predict(arrays_of(frame, names)))
             finally:
                 opened.close()
 

@@ -14,8 +14,9 @@ import polars as pl
 
 from mainspring.core.errors import GateRefused, InvalidData, NotFound
 from mainspring.core.refs import Ref
+from mainspring.datasets.arrays import arrays_of
 from mainspring.loop.change import losses_of, worse_since
-from mainspring.loop.rows import blocks_aside, columns_of, logged_rows, newest_aside
+from mainspring.loop.rows import blocks_aside, logged_rows, newest_aside
 from mainspring.monitoring.answers import logged_outputs, logged_truth, scores_of
 from mainspring.monitoring.learning import Scored
 from mainspring.pipelines.context import StepContext
@@ -219,14 +220,21 @@ def gate(context: StepContext) -> Gated:
     assembled = msgspec.convert(context.inputs["assemble"], Assembled)
     frame = _holdout(platform, assembled, plan.target)
     holdout = Holdout(
-        columns=columns_of(frame, frame.columns), truth=frame[plan.target].to_list(), dataset=assembled.holdout
+        columns=arrays_of(frame, frame.columns), truth=frame[plan.target].to_list(), dataset=assembled.holdout
     )
-    policy = plan.gate
-    if _champion(platform, plan.name) is not None:
+    policy, kept = plan.gate, platform.promotions.gates_of(plan.name)
+    if kept is not None and kept.content.measured is not None:
+        policy = kept.content.measured
+    elif _champion(platform, plan.name) is not None:
         # After a sudden change what serves can be worse than a constant: better than it is better, if not good yet.
         policy = msgspec.structs.replace(policy, beat_baseline=False)
     report = platform.registry.evaluate_gates(
-        plan.name, version.version, holdout, policy=policy, token=context.token("gate")
+        plan.name,
+        version.version,
+        holdout,
+        policy=policy,
+        token=context.token("gate"),
+        under=None if kept is None else kept.ref,
     )
     return Gated(report.ref, report.passed, [f"{check.name}: {check.detail}" for check in report.failed])
 
@@ -251,6 +259,8 @@ def release(context: StepContext) -> Released:
         try:
             platform.registry.promote(plan.name, version.version, report=gated.report)
         except GateRefused as refused:
+            if platform.promotions.list_protections(plan.name):
+                return Released("refused", version.ref, reason=str(refused))
             # With nothing in its place the first model serves all the same, and the audit log says why.
             platform.registry.promote(
                 plan.name, version.version, report=gated.report, force=f"first champion: {refused}"
@@ -293,8 +303,8 @@ def _reference(
     names = [field.name for field in version.info.signature.inputs]
     session = ServedScorer(platform.folders).open(version)
     try:
-        outputs = session.predict(columns_of(holdout, names))
-        fitted = session.predict(columns_of(frame.tail(recent), names))
+        outputs = session.predict(arrays_of(holdout, names))
+        fitted = session.predict(arrays_of(frame.tail(recent), names))
     finally:
         session.close()
     platform.monitoring.set_reference(

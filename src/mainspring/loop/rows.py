@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 import polars as pl
 
@@ -69,19 +66,3 @@ def blocks_aside(
         frame.filter(~(aside & (row >= frame.height - most_recent))),
         frame.filter(aside & (row >= frame.height - min(recent, most_recent))),
     )
-
-
-def columns_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
-    """Give columns as a model's session takes them: arrays, and lists where there are texts."""
-    found: dict[str, Any] = {}
-    for name in names:
-        series = frame[name]
-        if series.dtype == pl.Date:
-            series = series.cast(pl.Datetime("ms"))
-        if isinstance(series.dtype, pl.Datetime):
-            found[name] = series.dt.replace_time_zone(None).to_numpy()
-        elif series.dtype.is_numeric():
-            found[name] = series.to_numpy()
-        else:
-            found[name] = series.to_list()
-    return found

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from mainspring.core.errors import NotFound
+from mainspring.core.errors import InvalidData, NotFound
 from mainspring.core.refs import Ref
+from mainspring.datasets.arrays import arrays_of
+from mainspring.datasets.service import Datasets
 from mainspring.planes.serving_files import ModelFolders
+from mainspring.registry.gate_model import Holdout
 from mainspring.registry.model import ServableVersion, Stage
 from mainspring.registry.service import Registry
 from mainspring.releases.model import Candidate
@@ -48,7 +51,7 @@ class ReleasableModels:
         assert ref.version is not None
         # A version that was deleted or renamed in the registry is served on from what its release pinned.
         with suppress(NotFound):
-            self._registry.set_stage(ref.name, ref.version, stage)
+            self._registry.record_stage(ref.name, ref.version, stage)
 
 
 class ServableModels:
@@ -60,6 +63,37 @@ class ServableModels:
     def resolve(self, model: str) -> ServableVersion:
         """Give the version that a ref stands for; raises NotFound."""
         return self._registry.resolve(model).servable()
+
+
+class GateRows:
+    """The datasets as gates ask for them: rows with the truth, and whether they passed their expectations."""
+
+    def __init__(self, datasets: Datasets) -> None:
+        self._datasets = datasets
+
+    def holdout(self, dataset: str, target: str) -> Holdout:
+        """Give the labelled rows of a dataset named by ref; raises NotFound, InvalidData without the target."""
+        version = self._datasets.resolve(dataset)
+        frame = self._datasets.read(version.dataset, version.version)
+        if target not in frame.columns:
+            raise InvalidData(f"{version.ref} has no column {target!r}; it has {', '.join(frame.columns)}")
+        frame = frame.filter(frame[target].is_not_null())
+        columns = arrays_of(frame, frame.columns)
+        return Holdout(columns=columns, truth=frame[target].to_list(), dataset=version.ref, groups=columns)
+
+    def quality(self, dataset: str) -> tuple[bool, str]:
+        """Tell whether a dataset named by ref passed its expectations, and how it is known."""
+        try:
+            version = self._datasets.resolve(dataset)
+        except NotFound as error:
+            return False, str(error)
+        if version.report is None:
+            return False, f"{version.ref} was never held against expectations"
+        report = self._datasets.report(version.report)
+        if report.passed:
+            return True, f"{version.ref} passed its {len(report.checks)} expectations ({report.ref})"
+        broken = "; ".join(str(check) for check in report.failed[:3])
+        return False, f"{version.ref} broke {len(report.failed)} of its expectations ({report.ref}): {broken}"
 
 
 class ServedScorer:

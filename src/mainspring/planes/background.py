@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import AbstractContextManager
 
-from mainspring.core.errors import NotFound
+from mainspring.core.errors import GateRefused, NotFound
 from mainspring.core.events import Recorded
 from mainspring.core.refs import Ref
 from mainspring.planes.embedded import Platform
@@ -74,7 +74,9 @@ class Background:
         release, model = event.body["release"], Ref.parse(event.body["model"], kind="model")
         if platform.releases.get(endpoint).stable != release or model.version is None:
             return
-        platform.registry.set_alias(model.name, "champion", model.version, f"{release} serves {endpoint}")
+        # A champion that is protected stays: what serves now is a request that waits for whoever has to agree.
+        with contextlib.suppress(GateRefused):
+            platform.registry.set_alias(model.name, "champion", model.version, f"{release} serves {endpoint}")
         # A release that was deployed by hand has no reference, and is not watched.
         with contextlib.suppress(NotFound):
             platform.monitoring.watch(endpoint, release)

@@ -16,7 +16,7 @@ from mainspring.features.service import Features
 from mainspring.lineage.service import Lineage
 from mainspring.monitoring.service import Monitoring
 from mainspring.pipelines.service import Pipelines
-from mainspring.planes.adapters import ReleasableModels, ServableModels, ServedScorer, hold_during
+from mainspring.planes.adapters import GateRows, ReleasableModels, ServableModels, ServedScorer, hold_during
 from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
@@ -24,6 +24,7 @@ from mainspring.protocols.mlflow.webhook_events import MlflowVocabulary
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.history.service import Histories
 from mainspring.registry.logged.service import LoggedModels
+from mainspring.registry.promotions.service import Promotions
 from mainspring.registry.scanning.service import Scans
 from mainspring.registry.service import Registry
 from mainspring.releases.service import Releases
@@ -78,7 +79,7 @@ class Platform(Session):
         database = self.database
         datasets = Datasets(database, self.tables, objects)
         tracking = Tracking(database, objects)
-        registry = Registry(database, objects, ServedScorer(self.folders))
+        registry = Registry(database, objects, ServedScorer(self.folders), rows=GateRows(datasets))
         predictions = PredictionLog(self.tables, database, self.home / "spool")
         models = ReleasableModels(registry)
         publisher = StatePublisher(self.home / "snapshots")
@@ -102,6 +103,7 @@ class Platform(Session):
             "registry": registry,
             "scans": Scans(database, objects),
             "histories": Histories(database),
+            "promotions": Promotions(registry),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),

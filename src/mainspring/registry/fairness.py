@@ -24,7 +24,7 @@ def fairness(
 
     Raises InvalidData when the holdout does not have the column.
     """
-    groups = _groups(policy, column, holdout)
+    groups = groups_of(policy, column, holdout)
     if len(groups) < 2:
         said = (
             f"{column!r} has {len(groups)} groups of at least {policy.min_group_rows} rows; two are needed to compare"
@@ -47,10 +47,11 @@ def fairness(
                 yield _rate_gap(policy, policy.max_error_gap, f"{name}.{column}", within, scores.label == 1)
 
 
-def _groups(policy: GatePolicy, column: str, holdout: Holdout) -> dict[str, Array]:
+def groups_of(policy: GatePolicy, column: str, holdout: Holdout) -> dict[str, Array]:
+    """Give the rows of each value of a column that has enough of them; raises InvalidData when there is no column."""
     values = holdout.groups.get(column, holdout.columns.get(column))
     if values is None:
-        raise InvalidData(f"the protected column {column!r} is not in the holdout; add it to its groups", column=column)
+        raise InvalidData(f"the column {column!r} is not in the holdout; add it to its groups", column=column)
     named = np.array(["(missing)" if value is None else str(value) for value in values], dtype=object)
     found = {str(group): named == group for group in np.unique(named)}
     return {group: rows for group, rows in found.items() if rows.sum() >= policy.min_group_rows}

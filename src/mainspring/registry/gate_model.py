@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+Interval = Literal["influence", "bootstrap", "delong"]
 
 
 class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,7 +19,9 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Fairness is measured for the ``protected`` columns: ``min_selection_ratio`` bounds the ratio of the shares of
     positive answers (0.8 is the four-fifths rule, 29 CFR 1607.4 D), ``max_error_gap`` the gap between two groups' error
     rates (a number's error as a share of the overall one). A bound is broken when the whole interval lies beyond it.
-    Groups of fewer than ``min_group_rows`` rows are not judged.
+    Groups of fewer than ``min_group_rows`` rows are not judged. For each value of the ``subgroups`` columns the
+    candidate must not be shown to be worse than the champion by more than ``subgroup_margin``. ``interval`` says how
+    the improvement's interval is made: ``delong`` is for ``roc_auc`` of two classes.
     """
 
     margin: float = 0.0
@@ -33,6 +37,9 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     min_selection_ratio: float | None = 0.8
     max_error_gap: float | None = 0.1
     min_group_rows: int = 30
+    subgroups: list[str] = []
+    subgroup_margin: float = 0.0
+    interval: Interval = "influence"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +55,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gates found for *model* against *champion* (None when there was none) on the rows of *dataset*."""
+    """What the gates found for *model* against *champion* (None when there was none) on the rows of *dataset*.
+
+    ``under`` is the ref of the policy where that is one that is kept by name.
+    """
 
     ref: str
     model: str
@@ -59,6 +69,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     policy: GatePolicy
     checks: list[Check]
     at: datetime
+    under: str | None = None
 
     @property
     def passed(self) -> bool:

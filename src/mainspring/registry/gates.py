@@ -11,13 +11,14 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from mainspring.core.errors import InvalidData
+from mainspring.core.errors import InvalidData, InvalidRequest
 from mainspring.registry.answers import scores_of, truth_of
-from mainspring.registry.fairness import fairness
+from mainspring.registry.fairness import fairness, groups_of
 from mainspring.registry.gate_model import Check, GatePolicy, Holdout
-from mainspring.registry.intervals import compare, estimate
+from mainspring.registry.intervals import Comparison, compare, estimate
 from mainspring.registry.model import ServableVersion
 from mainspring.registry.quality import Array, Scores, default_metric, trivial
+from mainspring.registry.resampling import compare_by_bootstrap, compare_by_delong
 from mainspring.registry.signature import ModelInfo
 
 _WARM_UP = 20
@@ -98,6 +99,9 @@ def run_checks(
         yield _size(policy.max_size_bytes, version)
     if policy.max_memory_bytes is not None:
         yield _memory_check(policy.max_memory_bytes, candidate.memory_bytes)
+    if champion is not None:
+        for column in policy.subgroups:
+            yield from _subgroups(policy, column, metric, truth, holdout, candidate.scores, champion[1])
     for column in policy.protected:
         yield from fairness(policy, column, holdout, truth, candidate.scores, version.info)
 
@@ -128,7 +132,7 @@ def _improvement(
             detail=f"{metric} {_number(alone.value)} {bounds}; there is no champion yet",
         )
     other, theirs = champion
-    found = compare(metric, truth, scores, theirs, level=policy.level)
+    found = _compared(policy, metric, truth, scores, theirs)
     said = (
         f"{metric} {_number(found.candidate)} against {_number(found.champion)} of {other.ref}: improvement "
         f"{_number(found.improvement)} [{_number(found.low)}, {_number(found.high)}] at {policy.level:.0%} on "
@@ -143,6 +147,47 @@ def _improvement(
         high=found.high,
         detail=said,
     )
+
+
+def _compared(policy: GatePolicy, metric: str, truth: Array, scores: Scores, theirs: Scores) -> Comparison:
+    if policy.interval == "bootstrap":
+        return compare_by_bootstrap(metric, truth, scores, theirs, level=policy.level)
+    if policy.interval == "delong":
+        if metric != "roc_auc":
+            raise InvalidRequest(
+                f"DeLong's interval is one of roc_auc, and the metric is {metric}: set metric or interval"
+            )
+        return compare_by_delong(truth, scores, theirs, level=policy.level)
+    return compare(metric, truth, scores, theirs, level=policy.level)
+
+
+def _subgroups(
+    policy: GatePolicy, column: str, metric: str, truth: Array, holdout: Holdout, scores: Scores, theirs: Scores
+) -> Iterator[Check]:
+    groups = groups_of(policy, column, holdout)
+    # Of many groups one looks worse by chance: together they shall do so no oftener than one alone.
+    level = 1 - (1 - policy.level) / max(1, len(groups))
+    for group, rows in groups.items():
+        mine, other = (_rows_of(one, rows) for one in (scores, theirs))
+        found = compare(metric, truth[rows], mine, other, level=level)
+        said = (
+            f"{metric} {_number(found.candidate)} against {_number(found.champion)} on {found.rows} rows: improvement "
+            f"{_number(found.improvement)} [{_number(found.low)}, {_number(found.high)}] at {level:.1%}; its upper "
+            f"bound must not lie below {-policy.subgroup_margin:g}"
+        )
+        yield Check(
+            name=f"not_worse_for.{column}={group}",
+            passed=found.high is None or found.high >= -policy.subgroup_margin,
+            value=found.improvement,
+            bound=-policy.subgroup_margin,
+            low=found.low,
+            high=found.high,
+            detail=said,
+        )
+
+
+def _rows_of(scores: Scores, rows: Array) -> Scores:
+    return Scores(scores.label[rows], None if scores.probabilities is None else scores.probabilities[rows])
 
 
 def _baseline(policy: GatePolicy, metric: str, truth: Array, scores: Scores, info: ModelInfo) -> Check:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from mainspring.core.clock import Clock, SystemClock
-from mainspring.core.errors import AlreadyExists, GateRefused, InvalidRequest, NotFound
-from mainspring.core.ids import new_id
+from mainspring.core.errors import AlreadyExists, InvalidRequest, NotFound
 from mainspring.core.operations import operation
-from mainspring.core.refs import Ref, check_alias, check_free_name, ref
-from mainspring.registry import gates, store, transitions
+from mainspring.core.refs import Ref, check_alias, check_free_name
+from mainspring.registry import promoting, store, transitions
 from mainspring.registry.adding import add_model, add_version, tag_model, tag_version
-from mainspring.registry.answers import in_classes_of
-from mainspring.registry.events import GatesEvaluated, ModelTrusted, PromotionRefused
-from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout, objections
+from mainspring.registry.evaluating import evaluate, evaluated
+from mainspring.registry.events import ModelTrusted
+from mainspring.registry.gate_model import GatePolicy, GateReport, Holdout
 from mainspring.registry.gates import Scorer
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, AliasMove, Model, ModelVersion, ServableVersion, Stage, StageChange
+from mainspring.registry.protection import guard
+from mainspring.registry.protection.guard import Rows
+from mainspring.registry.protection.model import NamedPolicy
 from mainspring.registry.scanning.guarding import let_pass, look_through
 from mainspring.registry.signature import Task
-from mainspring.registry.transitions import alias_ref
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import emit
@@ -29,9 +30,15 @@ class Registry:
     """Models and versions, kept in *database*; their files in *objects*. *scorer* opens versions for the gates."""
 
     def __init__(
-        self, database: Database, objects: ObjectStore, scorer: Scorer | None = None, clock: Clock | None = None
+        self,
+        database: Database,
+        objects: ObjectStore,
+        scorer: Scorer | None = None,
+        clock: Clock | None = None,
+        rows: Rows | None = None,
     ) -> None:
-        self.database, self.objects, self.scorer = database, objects, scorer
+        """Keep models; *rows* gives those that policies are measured on."""
+        self.database, self.objects, self.scorer, self.rows = database, objects, scorer, rows
         self.clock = clock or SystemClock()
 
     # Models
@@ -190,11 +197,28 @@ class Registry:
 
     @operation("POST /models/{name}/versions/{version}/stage")
     def set_stage(self, name: str, version: int, stage: Stage, reason: str = "") -> ModelVersion:
-        """Bring a version to a stage; being there already changes nothing. Raises NotFound."""
+        """Bring a version to a stage; being there already changes nothing.
+
+        Where the champion is protected, production is for what may be champion. Raises GateRefused, NotFound.
+        """
+        if stage == "production":
+            self._measure(name, version, CHAMPION)
+        with self.database.begin() as connection:
+            store.lock_model(connection, name)
+            found, now = store.require_version(connection, name, version), self.clock.now()
+            refused = None
+            if stage == "production" and stage != found.stage:
+                refused = guard.ask(connection, found, CHAMPION, self.rows, promotes=True, reason=reason, now=now)
+            if refused is None:
+                transitions.to_stage(connection, found, stage, reason, now)
+                return store.require_version(connection, name, version)
+        raise refused
+
+    def record_stage(self, name: str, version: int, stage: Stage) -> None:
+        """Write down the stage that a version is in because it is served, or was; raises NotFound."""
         with self.database.begin() as connection:
             found = store.require_version(connection, name, version)
-            transitions.to_stage(connection, found, stage, reason, self.clock.now())
-            return store.require_version(connection, name, version)
+            transitions.to_stage(connection, found, stage, "", self.clock.now())
 
     @operation("GET /models/{name}/versions/{version}/stages")
     def stage_history(self, name: str, version: int) -> list[StageChange]:
@@ -205,19 +229,27 @@ class Registry:
 
     @operation("PUT /models/{name}/aliases/{alias}")
     def set_alias(self, name: str, alias: str, version: int, reason: str = "") -> Model:
-        """Point an alias to a version, without asking the gates; raises NotFound."""
+        """Point an alias to a version, without asking the gates unless it is protected.
+
+        Raises NotFound, and for a protected alias GateRefused or ApprovalNeeded, which say what is missing.
+        """
         check_alias(alias)
+        self._measure(name, version, alias)
         with self.database.begin() as connection:
             store.lock_model(connection, name)
-            found = store.require_version(connection, name, version)
-            transitions.point(connection, found, alias, reason, self.clock.now())
-            return store.require_model(connection, name)
+            found, now = store.require_version(connection, name, version), self.clock.now()
+            refused = guard.ask(connection, found, alias, self.rows, promotes=False, reason=reason, now=now)
+            if refused is None:
+                transitions.point(connection, found, alias, reason, now)
+                return store.require_model(connection, name)
+        raise refused
 
     @operation("DELETE /models/{name}/aliases/{alias}")
     def delete_alias(self, name: str, alias: str, reason: str = "") -> Model:
-        """Remove an alias; raises NotFound when there is none."""
+        """Remove an alias; raises NotFound when there is none, GateRefused when it is protected."""
         with self.database.begin() as connection:
             store.lock_model(connection, name)
+            guard.check_removal(connection, name, [alias])
             model = store.require_model(connection, name)
             _pointed(model, alias)
             transitions.unpoint(connection, model, alias, reason, self.clock.now())
@@ -242,41 +274,24 @@ class Registry:
         policy: GatePolicy | None = None,
         scorer: Scorer | None = None,
         token: str | None = None,
+        under: str | None = None,
     ) -> GateReport:
         """Measure a version on rows that it did not learn from, against the version that *alias* points to.
 
-        The report is stored, and is what `promote` goes by. A second call with the same *token* gives the first report.
-        Raises NotFound, and InvalidData when the holdout lacks a column, a label or a group that is needed.
+        The report is stored, and is what `promote` goes by; *under* names the policy where it is kept by name. A second
+        call with the same *token* gives the first report. Raises NotFound, and InvalidData when the holdout lacks a
+        column, a label or a group that is needed.
         """
         if token is not None and (known := self._report(token)) is not None:
             return known
         scorer = scorer or self.scorer
         if scorer is None:
             raise InvalidRequest("the gates need a scorer that opens models; pass one, or make the registry with one")
-        policy = policy or GatePolicy()
         candidate, champion = self._opponents(name, version, alias)
-        truth = gates.truth_of_holdout(candidate.info, holdout)
-        metric = gates.choose_metric(policy, candidate.info, truth)
-        measured = gates.measure_model(scorer, candidate, holdout, policy.latency_requests)
-        other = None
-        if champion is not None:
-            theirs = gates.score_model(scorer, champion, holdout)
-            other = (champion, in_classes_of(candidate.info, champion.info, theirs))
-        checks = list(gates.run_checks(policy, candidate, metric, truth, holdout, measured, other))
-        report = GateReport(
-            ref=f"report:{new_id()}",
-            model=candidate.ref,
-            champion=None if champion is None else champion.ref,
-            dataset=holdout.dataset,
-            rows=len(truth),
-            metric=metric,
-            policy=policy,
-            checks=checks,
-            at=self.clock.now(),
-        )
+        report = evaluate(scorer, candidate, champion, holdout, policy or GatePolicy(), under, self.clock.now())
         with self.database.begin() as connection:
             store.insert_report(connection, name, version, report, token)
-            emit(connection, _evaluated(report))
+            emit(connection, evaluated(report))
         return report
 
     @operation("GET /gate-reports/{report}")
@@ -303,39 +318,40 @@ class Registry:
 
         *report* is the ref of the gate report to go by (default: the latest of the version). *force* is the reason to
         promote in spite of it, which is kept in the audit log. Promoting what *alias* points to already changes
-        nothing. Raises GateRefused, naming each failed check with its numbers, also when there is no report or when
-        it compared with another champion than there is now; NotFound.
+        nothing. Of a protected alias its policy is asked, and force does not help. Raises GateRefused, naming each
+        failed check with its numbers, also when there is no report or when it compared with another champion than there
+        is now; ApprovalNeeded when somebody else has to agree; NotFound.
         """
         check_alias(alias)
+        self._measure(name, version, alias)
         with self.database.begin() as connection:
             store.lock_model(connection, name)
             found = store.require_version(connection, name, version)
             previous = store.require_model(connection, name).aliases.get(alias)
             if previous == version:
                 return found
-            used = _report_of(connection, found, report)
-            failed = objections(used, None if previous is None else ref("model", name, previous))
-            if failed and not force:
-                refusal = PromotionRefused(
-                    model=found.ref,
-                    alias=alias_ref(name, alias),
-                    report=None if used is None else used.ref,
-                    failed=list(failed.values()),
-                )
-                emit(connection, refusal)
+            used, now = None, self.clock.now()
+            if guard.is_protected(connection, name, alias):
+                refused = guard.ask(connection, found, alias, self.rows, promotes=True, force=force, now=now)
             else:
-                forced = force if failed else None
-                transitions.promote(connection, found, alias, previous, used, forced, self.clock.now())
+                used = promoting.report_of(connection, found, report)
+                refused = promoting.refusal(connection, found, alias, previous, used, force)
+            if refused is None:
+                forced = force if promoting.objected(name, used, previous) else None
+                transitions.promote(connection, found, alias, previous, used, forced, now)
                 return store.require_version(connection, name, version)
         # Raised outside of the transaction, which keeps the refusal in the audit log.
-        raise GateRefused(
-            f"{found.ref} is not promoted to {alias}: {'; '.join(failed.values())}",
-            model=found.ref,
-            report=None if used is None else used.ref,
-            failed=list(failed),
-        )
+        raise refused
 
     # Steps
+
+    def _measure(self, name: str, version: int, alias: str) -> None:
+        def evaluate(holdout: Holdout, policy: NamedPolicy) -> None:
+            measured = policy.content.measured
+            self.evaluate_gates(name, version, holdout, alias=alias, policy=measured, under=policy.ref)
+
+        if self.scorer is not None:
+            guard.measure(self.database, name, version, alias, self.rows, evaluate)
 
     def _opponents(self, name: str, version: int, alias: str) -> tuple[ServableVersion, ServableVersion | None]:
         with self.database.read() as connection:
@@ -359,29 +375,6 @@ def _pointed(model: Model, alias: str) -> int:
         known = ", ".join(model.aliases) or "none"
         raise NotFound(f"model {model.name} has no alias {alias!r}; its aliases: {known}", name=model.name, alias=alias)
     return model.aliases[alias]
-
-
-def _report_of(connection: store.Connection, version: ModelVersion, report: str | None) -> GateReport | None:
-    if report is None:
-        latest = store.reports_of(connection, version.name, version.version, 1)
-        return latest[0] if latest else None
-    found = store.find_report(connection, report)
-    if found is None:
-        raise NotFound(f"there is no gate report {report}", report=report)
-    if found.model != version.ref:
-        raise InvalidRequest(f"{report} is about {found.model}, not about {version.ref}", report=report)
-    return found
-
-
-def _evaluated(report: GateReport) -> GatesEvaluated:
-    return GatesEvaluated(
-        report=report.ref,
-        model=report.model,
-        champion=report.champion,
-        dataset=report.dataset,
-        passed=report.passed,
-        failed=[check.name for check in report.failed],
-    )
 
 
 def _bounded(limit: int) -> int:

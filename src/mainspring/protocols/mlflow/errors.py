@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mainspring.core.errors import AlreadyExists, GateRefused, MainspringError, NotFound, StaleLease
+from mainspring.core.errors import AlreadyExists, ApprovalNeeded, GateRefused, MainspringError, NotFound, StaleLease
 
 _CODES = {
     400: "INVALID_PARAMETER_VALUE",
@@ -33,6 +33,8 @@ def told(error: MainspringError) -> tuple[int, ErrorBody]:
     message = _in_its_words(error)
     if isinstance(error, AlreadyExists):
         return 400, ErrorBody("RESOURCE_ALREADY_EXISTS", message)
+    if isinstance(error, ApprovalNeeded):
+        return 403, ErrorBody("PERMISSION_DENIED", message)
     if isinstance(error, GateRefused):
         return 400, ErrorBody("INVALID_STATE", message)
     if isinstance(error, StaleLease):

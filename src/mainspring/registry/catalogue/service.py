@@ -16,6 +16,7 @@ from mainspring.registry.catalogue import store
 from mainspring.registry.events import ModelDeleted, ModelRenamed, ModelVersionDeleted
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, Model, ModelVersion, Stage
+from mainspring.registry.protection import guard
 from mainspring.registry.scanning.guarding import let_pass, look_through
 from mainspring.registry.scanning.model import ScanReport
 from mainspring.registry.service import Registry
@@ -136,8 +137,9 @@ class Catalogue:
     def point(self, name: str, alias: str, version: int) -> None:
         """Point an alias to a version: as a promotion when it is the champion's of a model with gates.
 
-        A model has gates once they were evaluated for a version of it; then whoever moves its champion or brings a
-        version of it to production goes by them. Raises GateRefused, NotFound.
+        A model has gates once they were evaluated for a version of it, or once its champion is protected; then whoever
+        moves its champion or brings a version of it to production goes by them. Raises GateRefused, ApprovalNeeded,
+        NotFound.
         """
         if alias == CHAMPION and self._is_gated(name):
             self.registry.promote(name, version)
@@ -199,6 +201,7 @@ class Catalogue:
         with self.database.begin() as connection:
             registry_store.lock_model(connection, name)
             model = registry_store.require_model(connection, name)
+            guard.check_removal(connection, name, list(model.aliases))
             self._remove_aliases(connection, model, list(model.aliases), "the model was deleted")
             numbers = store.version_numbers(connection, name)
             store.give_up_numbers(connection, name, max(numbers, default=0))
@@ -212,6 +215,7 @@ class Catalogue:
             registry_store.lock_model(connection, name)
             found = registry_store.require_version(connection, name, version)
             model = registry_store.require_model(connection, name)
+            guard.check_removal(connection, name, found.aliases)
             self._remove_aliases(connection, model, found.aliases, "the version was deleted")
             store.give_up_numbers(connection, name, version)
             store.delete_version(connection, name, version)
@@ -250,4 +254,4 @@ class Catalogue:
 
     def _is_gated(self, name: str) -> bool:
         with self.database.read() as connection:
-            return store.is_gated(connection, name)
+            return store.is_gated(connection, name) or guard.is_protected(connection, name, CHAMPION)

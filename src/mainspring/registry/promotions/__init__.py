@@ -1,0 +1,1 @@
+"""The verbs of protected aliases: define policies, protect, evaluate, approve, reject."""
