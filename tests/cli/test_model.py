@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from mainspring.core.actor import acting_as
 from tests.cli.conftest import Cli
 from tests.registry.graphs import columns_folder, columns_graph, matrix_graph
 from tests.registry.scanning.payloads import SYSTEM
@@ -88,3 +91,25 @@ def test_the_history_says_what_was_in_use_when_and_by_whom(cli: Cli) -> None:
     assert "champion is model:plant@2 instead of model:plant@1 (number 2)" in cli("model", "history", "plant").out
     assert cli("model", "history", "plant", "--at", "yesterday").code == 2
     assert cli("model", "history", "plant", "--at", "2001-01-01").code == 3
+
+
+def test_a_protected_alias_is_asked_for_approved_and_explained(cli: Cli) -> None:
+    Path("plant.onnx").write_bytes(matrix_graph())
+    cli("model", "import", "plant", "plant.onnx")
+    policy = '{"measured": null, "owner": true}'
+    assert cli("model", "define-policy", "owned", policy).code == 0
+    assert cli("model", "protect", "plant", "champion", "--gates", "owned", "--approvals", "1").code == 0
+    refused = cli("model", "set-alias", "plant", "champion", "1")
+    assert refused.code == 4
+    (command,) = re.findall(r"`(mainspring model tag-version [^`]*)`", refused.err)
+    assert cli(*shlex.split(command)[1:]).code == 0, "the command that is shown does what is missing"
+    assert {one["name"]: one["met"] for one in cli("model", "requirements", "plant", "1", "--json").json} == {
+        "owner": True,
+        "approvals": False,
+    }
+    assert cli("model", "list-requests", "--json").json[0]["version"] == 1
+    mine = cli("model", "approve", "plant", "1")
+    assert (mine.code, "somebody else" in mine.err) == (4, True)
+    with acting_as("bob", "local"):
+        assert cli("model", "approve", "plant", "1").code == 0
+    assert cli("model", "get", "plant", "--json").json["aliases"] == {"champion": 1}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from mainspring.core.errors import Forbidden, NotFound
+from mainspring.core.errors import Forbidden, InvalidData, NotFound
 from mainspring.core.settings import Settings
-from mainspring.planes.adapters import FEATURE_VIEW_TAG, ReleasableModels, ServedScorer, hold_during
+from mainspring.datasets.expectations import NotNull
+from mainspring.planes.adapters import FEATURE_VIEW_TAG, GateRows, ReleasableModels, ServedScorer, hold_during
 from mainspring.planes.embedded import Platform
 from tests.serving import models
 
@@ -72,3 +74,28 @@ def test_triggers_wait_while_a_rollout_of_the_endpoint_goes_on(platform: Platfor
     assert hold("others") is None
     platform.rollouts.abort("sums")
     assert hold("sums") is None
+
+
+def test_policies_are_measured_on_the_rows_of_a_dataset(platform: Platform) -> None:
+    rows = GateRows(platform.datasets)
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "town": ["a", "b", "a"], "label": ["yes", None, "no"]})
+    version = platform.import_dataset("people", frame)
+    found = rows.holdout("dataset:people", "label")
+    assert (found.dataset, found.truth) == (version.ref, ["yes", "no"])
+    assert list(found.columns["x"]) == [1.0, 3.0]
+    assert list(found.groups["town"]) == ["a", "a"]
+    with pytest.raises(InvalidData, match="has no column 'age'"):
+        rows.holdout("dataset:people@1", "age")
+    with pytest.raises(NotFound):
+        rows.holdout("dataset:nobody", "label")
+
+
+def test_the_quality_of_training_data_is_that_of_its_expectations(platform: Platform) -> None:
+    rows = GateRows(platform.datasets)
+    platform.import_dataset("people", pl.DataFrame({"x": [1.0, 2.0]}))
+    known, said = rows.quality("dataset:people@1")
+    assert (known, "never held against expectations" in said) == (False, True)
+    platform.datasets.set_expectations("people", [NotNull(column="x")])
+    platform.import_dataset("people", pl.DataFrame({"x": [1.0, 2.0, 3.0]}))
+    assert rows.quality("dataset:people@2")[0]
+    assert rows.quality("dataset:nobody@1")[0] is False

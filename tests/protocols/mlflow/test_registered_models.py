@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mainspring.client.session import connect
+from mainspring.registry.protection.model import PolicyContent
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
 
@@ -201,3 +202,45 @@ def test_what_is_missing_is_said_in_the_words_that_clients_look_for(client: Mlfl
         client.get_model_version(name, "7")
     with pytest.raises(MlflowException, match=r"Parameter 'version' must be an integer, got 'x'\."):
         client.get_model_version(name, "x")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
+def test_a_protected_champion_waits_for_somebody_else(
+    client: MlflowClient, tracking_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = client.create_registered_model(f"model-{uuid.uuid4()}").name
+    client.create_model_version(name, "s3://bucket/model")
+    with connect(tracking_url, tmp_path / "cache") as session:
+        session.promotions.protect(name, "champion", approvals=1)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    with pytest.raises(MlflowException) as refused:
+        client.set_registered_model_alias(name, "champion", "1")
+    assert refused.value.error_code == "PERMISSION_DENIED"
+    assert f"0 of 1 by somebody other than ann (`mainspring model approve {name} 1`)" in refused.value.message
+    with pytest.raises(MlflowException, match="is protected"):
+        client.transition_model_version_stage(name, "1", "Production")
+    with connect(tracking_url, tmp_path / "cache") as session:
+        session.promotions.approve(name, 1, comment="it is good")
+    with pytest.raises(MlflowException, match="mainspring model unprotect"):
+        client.delete_registered_model_alias(name, "champion")
+    with pytest.raises(MlflowException, match="mainspring model unprotect"):
+        client.delete_model_version(name, "1")
+    assert client.get_model_version_by_alias(name, "champion").version == "1"
+    assert client.get_model_version(name, "1").current_stage == "Production"
+
+
+def test_a_champion_with_gates_says_what_is_missing(client: MlflowClient, tracking_url: str, tmp_path: Path) -> None:
+    name, policy = client.create_registered_model(f"model-{uuid.uuid4()}").name, f"signed-{uuid.uuid4().hex}"
+    client.create_model_version(name, "s3://bucket/model")
+    with connect(tracking_url, tmp_path / "cache") as session:
+        session.promotions.define_policy(policy, PolicyContent(measured=None, card=True, owner=True))
+        session.promotions.protect(name, "champion", gates=policy)
+    with pytest.raises(MlflowException) as refused:
+        client.set_registered_model_alias(name, "champion", "1")
+    assert refused.value.error_code == "INVALID_STATE"
+    assert "card: is missing" in refused.value.message
+    assert "owner: is missing" in refused.value.message
+    client.update_model_version(name, "1", "# What it is")
+    client.set_model_version_tag(name, "1", "owner", "ann")
+    client.set_registered_model_alias(name, "champion", "1")

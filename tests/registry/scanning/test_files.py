@@ -75,6 +75,29 @@ def test_functions_by_value_and_unknown_names_are_told_and_not_refused(tmp_path:
     assert unknown.verdict == "warned"
 
 
+def test_what_code_that_is_carried_along_refers_to_is_told_and_what_is_called_is_refused(tmp_path: Path) -> None:
+    import functools
+    import os
+
+    import cloudpickle
+
+    class Model:
+        def __init__(self) -> None:
+            self.home = os.getenv("HOME")
+
+        @property
+        def name(self) -> str:
+            return getenv("NAME")
+
+    getenv = os.getenv
+    report = scan(tmp_path, cloudpickle.dumps(Model()))
+    assert report.dangers == []
+    assert (report.verdict, {finding.level for finding in report.findings}) == ("warned", {"code"})
+    assert any("os.getenv" in finding.what for finding in report.findings)
+    handed = cloudpickle.dumps([Model, functools.partial(os.system, "ls")])
+    assert "imports posix.system" in scan(tmp_path, handed).dangers[0].what
+
+
 def test_what_cannot_be_looked_into_is_said(tmp_path: Path) -> None:
     report = scan(tmp_path, b"7z\xbc\xaf\x27\x1c" + bytes(40))
     assert report.verdict == "warned"

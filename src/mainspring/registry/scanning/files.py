@@ -12,7 +12,7 @@ import msgspec
 from mainspring.registry.scanning.containers import TooMuch, Unpacking
 from mainspring.registry.scanning.machine import Machine
 from mainspring.registry.scanning.model import Finding, GlobalUse, Level, PickleScan, ScanReport
-from mainspring.registry.scanning.names import is_name, judge
+from mainspring.registry.scanning.names import OF_PYTHON, is_name, judge
 from mainspring.registry.scanning.opcodes import MAX_OPCODES, follow
 from mainspring.registry.scanning.symbols import Global, Source
 from mainspring.storage.objects.digests import digest_of_file
@@ -103,9 +103,16 @@ class _FileScan:
 
 
 def _uses(machine: Machine) -> Iterator[GlobalUse]:
+    judged = {dotted: judge(found.module, found.name) for dotted, found in machine.globals.items()}
+    brings_code = any(level == "code" and dotted in machine.called for dotted, (level, _) in judged.items())
     for dotted, found in machine.globals.items():
-        level, why = judge(found.module, found.name)
+        level, why = judged[dotted]
         called = dotted in machine.called
+        if brings_code and why == OF_PYTHON and not called and dotted not in machine.handed:
+            # What a function that is carried by value refers to: to load it runs none of that.
+            level, why = "code", "is used by code that the pickle brings along"
+        if brings_code and dotted == "builtins.getattr" and not machine.takes_any_attribute:
+            level, why = "code", "takes attributes that are known"
         if machine.is_sound or (level == "dangerous" and called and _is_meant(found)):
             yield GlobalUse(name=dotted, level=level, why=why, called=called)
 

@@ -19,6 +19,9 @@ _MAX_MEMO = 4_000_000
 _MAX_READ = 16 << 20
 _MAX_NESTED = 1_000
 _MAX_GLOBALS = 2_000
+_IMPORTERS = frozenset(("subimport", "dynamic_subimport", "_import_module"))
+_KEEPS = "cloudpickle.cloudpickle._make_cell"
+"""What only keeps its argument, for a function that refers to it."""
 _NESTED = re.compile(rb"\x80[\x02-\x05]")
 
 
@@ -37,6 +40,10 @@ class Machine:
         self.opcodes: Counter[str] = Counter()
         self.globals: dict[str, Global] = {}
         self.called: set[str] = set()
+        self.handed: set[str] = set()
+        """The names that are arguments of calls, which may call them."""
+        self.takes_any_attribute = False
+        """Whether an attribute is taken of which it is not known what it is of."""
         self.notes: dict[str, Level] = {}
         """What is odd, with the level that it has."""
         self.nested: list[tuple[int, int] | bytes] = []
@@ -121,13 +128,26 @@ class Machine:
 
     def call(self, function: Any, arguments: Any) -> None:
         """Call *function*, or make an instance of it."""
+        given = arguments if isinstance(arguments, list) else []
+        if not (isinstance(function, Global) and function.dotted == _KEEPS):
+            self.handed.update(one.dotted for one in given if isinstance(one, Global))
         if isinstance(function, Global):
             self.called.add(function.dotted)
-            if function.name in ("subimport", "dynamic_subimport", "_import_module") and isinstance(arguments, list):
-                for module in arguments[:1]:
-                    if isinstance(module, str) and is_name(module, "x"):
-                        self.notes[f"its code uses the module {module}"] = "code"
+            if function.name in _IMPORTERS and given and isinstance(given[0], str) and is_name(given[0], "x"):
+                self.notes[f"its code uses the module {given[0]}"] = "code"
+            if function.name == "getattr":
+                self._take_attribute(given)
+                return
         self.push(Made(function, arguments))
+
+    def _take_attribute(self, given: list[Any]) -> None:
+        owner, name = given if len(given) == 2 else (UNKNOWN, UNKNOWN)
+        if isinstance(owner, Global) and isinstance(name, str):
+            self.bring(owner.module, f"{owner.name}.{name}")
+            return
+        if not isinstance(owner, Made) or not isinstance(name, str) or name.startswith("_"):
+            self.takes_any_attribute = True
+        self.push(UNKNOWN)
 
     def build(self) -> None:
         """Put state into the top of the stack."""
@@ -207,6 +227,8 @@ class Machine:
         self.opcodes += inner.opcodes
         self.globals.update(inner.globals)
         self.called |= inner.called
+        self.handed |= inner.handed
+        self.takes_any_attribute |= inner.takes_any_attribute
         self.notes.update(inner.notes)
         self.nested += inner.nested
         if inner.broken is not None:

@@ -82,6 +82,17 @@ _PACKAGES = (
 _CLASS = re.compile(r"_?[A-Z]\w*|__pyx_unpickle_\w+")
 """In these packages a name that is written as a class is one: an estimator, a tree, a loss, a layer."""
 
+OF_PYTHON = "is of Python's standard library and no plain data: it may run commands or code"
+_OF_CLASSES = _table("""
+    builtins: type property staticmethod classmethod super
+    abc: ABC ABCMeta abstractmethod
+    enum: EnumMeta EnumType auto
+    dataclasses: dataclass field Field _MISSING_TYPE _FIELD_BASE _DataclassParams
+    typing: Any Callable ClassVar Dict Final Generic List Literal NamedTuple Optional Set Tuple Type TypeVar Union
+    functools: wraps cached_property lru_cache
+    contextlib: contextmanager suppress
+    _operator: getitem
+""")
 _BY_VALUE = ("cloudpickle", "cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "dill", "dill._dill")
 _CARRIED = re.compile(
     r"_builtin_type|_make_\w+|_create_\w+|_fill_function|_class_setstate|_function_setstate|_empty_cell_value|_cell_set"
@@ -139,8 +150,10 @@ def judge(module: str, name: str) -> tuple[Level, str]:
         return "code", "brings code along in the pickle"
     if module == "types" and name in ("CodeType", "FunctionType", "LambdaType", "CellType", "MethodType"):
         return "code", "brings code along in the pickle"
+    if name in _OF_CLASSES.get(module, ()):
+        return "code", "makes a class that the pickle brings along"
     if module.split(".")[0] in sys.stdlib_module_names:
-        return "dangerous", "is of Python's standard library and no plain data: it may run commands or code"
+        return "dangerous", OF_PYTHON
     if module.startswith("torch") and _DTYPES.fullmatch(name):
         return "safe", ""
     if module.split(".")[0] in _PACKAGES and _CLASS.fullmatch(name):
@@ -151,6 +164,8 @@ def judge(module: str, name: str) -> tuple[Level, str]:
 def _judge_path(module: str, name: str) -> tuple[Level, str]:
     # From protocol 4 on a dotted name walks through attributes, so a harmless module leads to those that it imports.
     parts = name.split(".")
+    if parts[1:] == ["__new__"] and (module == "enum" or judge(module, parts[0])[0] in ("safe", "code")):
+        return "code", "makes a class that the pickle brings along"
     for part in parts:
         if part.startswith("__") or part.lstrip("_") in sys.stdlib_module_names or part in _STEPS:
             return "dangerous", f"leads through the attribute {part!r}"
