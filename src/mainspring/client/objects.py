@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
@@ -14,6 +15,7 @@ from mainspring.client.remote import no_answer, send
 from mainspring.core.errors import Corrupt, NotFound, Unsupported
 from mainspring.storage.objects.digests import digest_of
 from mainspring.storage.objects.placing import replacing
+from mainspring.storage.objects.store import StoredObject
 
 
 class RemoteObjects:
@@ -86,6 +88,18 @@ class RemoteObjects:
     def list(self) -> Iterator[str]:
         """Refuse: raises Unsupported."""
         raise Unsupported(self.lacks["list"])
+
+    def stored(self) -> Iterator[StoredObject]:
+        """Refuse: raises Unsupported."""
+        raise Unsupported(self.lacks["list"])
+
+    def renew(self, digest: str) -> int:
+        """Give the size; the control plane renews what it is told to refer to."""
+        return self.size(digest)
+
+    def discard(self, digest: str, *, before: datetime) -> bool:
+        """Refuse: raises Unsupported."""
+        raise Unsupported(self.lacks["delete"])
 
     def presigned(self, digest: str, *, expires_s: float) -> str:
         """Raise Unsupported."""

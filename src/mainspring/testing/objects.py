@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,28 @@ class ObjectStoreSuite:
         assert store.put_bytes(b"short-lived") == digest
         assert store.exists(digest)
 
+    def test_only_what_nobody_stored_or_renewed_since_is_discarded(self, store: ObjectStore) -> None:
+        digest = store.put_bytes(b"in use")
+        (found,) = store.stored()
+        assert (found.digest, found.size) == (digest, 6)
+        assert abs(found.renewed - datetime.now(UTC)) < timedelta(minutes=1)
+        assert not store.discard(digest, before=found.renewed)
+        assert store.exists(digest)
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        assert store.discard(digest, before=later)
+        assert not store.discard(digest, before=later)
+        assert not store.exists(digest)
+
+    def test_renewing_an_object_keeps_it_and_tells_its_size(self, store: ObjectStore) -> None:
+        digest = store.put_bytes(b"in use")
+        assert store.renew(digest) == 6
+        assert store.get_bytes(digest, verify=True) == b"in use"
+        with pytest.raises(NotFound, match=ABSENT):
+            store.renew(ABSENT)
+
     @pytest.mark.parametrize("name", ["", "sha256:", "../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "0" * 32])
     def test_a_name_that_is_no_digest_is_refused(self, store: ObjectStore, name: str) -> None:
-        for call in (store.get_bytes, store.exists, store.size, store.delete):
+        for call in (store.get_bytes, store.exists, store.size, store.delete, store.renew):
             with pytest.raises(InvalidRequest):
                 call(name)
 

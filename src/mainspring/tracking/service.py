@@ -382,9 +382,10 @@ class Tracking:
         other way round, InvalidRequest for a path that leaves its folder.
         """
         check_path(path)
-        if not self.objects.exists(digest):
-            raise NotFound(f"no object {digest}: upload it first", digest=digest)
-        artifact = Artifact(path, digest, self.objects.size(digest))
+        try:
+            artifact = Artifact(path, digest, self.objects.renew(digest))
+        except NotFound:
+            raise NotFound(f"no object {digest}: upload it first", digest=digest) from None
         with store.writing(self.database, run) as connection:
             store.check_place(connection, run, path)
             store.set_artifact(connection, run, artifact)

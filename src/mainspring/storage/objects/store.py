@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Protocol, Self
+from typing import BinaryIO, ClassVar, NamedTuple, Protocol, Self
 
 from mainspring.core.plugins import Registry
 from mainspring.storage.locations import scheme_of
+
+
+class StoredObject(NamedTuple):
+    """An object that is there: its digest, its bytes, and when it was stored or renewed last."""
+
+    digest: str
+    size: int
+    renewed: datetime
 
 
 class ObjectStore(Protocol):
@@ -50,6 +59,21 @@ class ObjectStore(Protocol):
 
     def list(self) -> Iterator[str]:
         """Give the digest of every object, in no order."""
+        ...
+
+    def stored(self) -> Iterator[StoredObject]:
+        """Give every object, in no order."""
+        ...
+
+    def renew(self, digest: str) -> int:
+        """Make the object as young as one that is stored now, and give its size; to be called before it is referred to.
+
+        Storing the same bytes again does so as well. Raises NotFound.
+        """
+        ...
+
+    def discard(self, digest: str, *, before: datetime) -> bool:
+        """Remove an object that nobody has stored or renewed since *before*; tells whether it is gone by this call."""
         ...
 
     def presigned(self, digest: str, *, expires_s: float) -> str:

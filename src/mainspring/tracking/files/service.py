@@ -36,7 +36,7 @@ class ArtifactFiles:
 
         Raises NotFound when there is no such object or run, Conflict when the path is a folder, InvalidRequest.
         """
-        artifact = Artifact(safe_path(path), digest, self.objects.size(digest))
+        artifact = Artifact(safe_path(path), digest, self.objects.renew(digest))
         with store.writing(self.database, place) as connection:
             store.set_file(connection, place, artifact)
         return artifact

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,38 @@ def test_a_disk_that_takes_no_more_is_unavailable_and_leaves_nothing(tmp_path: P
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(store.list()) == []
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def age(store: LocalObjects, digest: str) -> datetime:
+    """Let an object be two days old; gives when it would be too old."""
+    past = time.time() - 2 * 86_400
+    os.utime(store._path(digest), (past, past))
+    return datetime.now(UTC) - timedelta(days=1)
+
+
+def test_storing_the_same_bytes_again_makes_them_young(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path / "objects")
+    (tmp_path / "file").write_bytes(b"x")
+    digest = store.put_bytes(b"x")
+    for again in (
+        lambda: store.put_bytes(b"x"),
+        lambda: store.put_file(tmp_path / "file"),
+        lambda: store.renew(digest),
+    ):
+        before = age(store, digest)
+        again()
+        assert not store.discard(digest, before=before)
+    assert store.discard(digest, before=age(store, digest))
+
+
+def test_who_stores_what_is_discarded_at_the_same_moment_has_it_stored(tmp_path: Path) -> None:
+    store = LocalObjects(tmp_path)
+    digest = store.put_bytes(b"x")
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(200):
+            before = age(store, digest)
+            discarding = [pool.submit(store.discard, digest, before=before) for _ in range(2)]
+            storing = [pool.submit(store.put_bytes, b"x") for _ in range(2)]
+            assert [one.result() for one in storing] == [digest, digest]
+            assert sum(one.result() for one in discarding) <= 1
+            assert store.get_bytes(digest, verify=True) == b"x"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mainspring.core.errors import Conflict, Unavailable
 from mainspring.storage.objects.digests import digest_of
+from mainspring.storage.objects.drivers import s3
 from mainspring.storage.objects.drivers.s3 import MULTIPART_BYTES, S3Objects
 
 
@@ -34,3 +37,23 @@ def test_a_large_file_that_changes_while_it_is_stored_is_refused_and_not_kept(
     with pytest.raises(Conflict, match="changed while it was stored"):
         store.put_file(path)
     assert list(store.list()) == []
+
+
+def test_what_is_old_becomes_young_when_it_is_stored_again_or_renewed(
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "YOUNG", timedelta(0))
+    store = S3Objects.open(s3_url)
+    (tmp_path / "file").write_bytes(b"x")
+    digest = store.put_bytes(b"x")
+    for again in (
+        lambda: store.put_bytes(b"x"),
+        lambda: store.put_file(tmp_path / "file"),
+        lambda: store.renew(digest),
+    ):
+        (before,) = store.stored()
+        time.sleep(1.1)  # What the protocol tells has whole seconds.
+        again()
+        (after,) = store.stored()
+        assert after.renewed > before.renewed
+        assert store.get_bytes(digest, verify=True) == b"x"

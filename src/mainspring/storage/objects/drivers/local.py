@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
 from mainspring.core.errors import NotFound, Unsupported
 from mainspring.storage.durable import flush_file, flush_path
 from mainspring.storage.locations import folder_of
-from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
+from mainspring.storage.objects.digests import HashingReader, digest_of, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, temporary, writing
+from mainspring.storage.objects.store import StoredObject
 
 ABANDONED_AFTER_S = 86_400.0
 
@@ -39,7 +44,7 @@ class LocalObjects:
     def put_bytes(self, data: bytes) -> str:
         """Store the bytes and give their digest."""
         digest = digest_of(data)
-        if not self._has(digest):
+        if not self._renewed(digest):
             self._store([data], digest)
         return digest
 
@@ -96,6 +101,31 @@ class LocalObjects:
             for path in shard.iterdir():
                 yield f"sha256:{shard.name}{path.name}"
 
+    def stored(self) -> Iterator[StoredObject]:
+        """Give every object with its size and age."""
+        for shard in self._objects.iterdir():
+            for path in shard.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    found = path.stat()
+                    yield StoredObject(f"sha256:{shard.name}{path.name}", found.st_size, _renewed_at(found))
+
+    def renew(self, digest: str) -> int:
+        """Make the object young again and give its size; raises NotFound."""
+        with self._held(digest, fcntl.LOCK_SH) as file:
+            if file is None:
+                raise NotFound(f"there is no object {digest}", digest=digest)
+            with writing(self._objects):
+                os.utime(file.fileno())
+            return os.fstat(file.fileno()).st_size
+
+    def discard(self, digest: str, *, before: datetime) -> bool:
+        """Remove the object unless it was stored or renewed since."""
+        with self._held(digest, fcntl.LOCK_EX | fcntl.LOCK_NB) as file:
+            if file is None or _renewed_at(os.fstat(file.fileno())) >= before:
+                return False
+            self.delete(digest)
+            return True
+
     def presigned(self, digest: str, *, expires_s: float) -> str:
         """Raise Unsupported."""
         raise Unsupported(self.lacks["presigned"])
@@ -104,12 +134,34 @@ class LocalObjects:
         name = hexadecimal(digest)
         return self._objects / name[:2] / name[2:]
 
-    def _has(self, digest: str) -> bool:
+    def _renewed(self, digest: str) -> bool:
         # Read, not only looked for: storing the same bytes again repairs what was damaged meanwhile.
-        try:
-            return digest_of_file(self._path(digest)) == digest
-        except OSError:
-            return False
+        with self._held(digest, fcntl.LOCK_SH) as file:
+            if file is None:
+                return False
+            reader = HashingReader(file)
+            deque(reader, maxlen=0)
+            if reader.digest != digest:
+                return False
+            os.utime(file.fileno())
+            return True
+
+    @contextlib.contextmanager
+    def _held(self, digest: str, lock: int) -> Iterator[BinaryIO | None]:
+        """Open an object that stays while it is held; None when there is none, or when it cannot be held now.
+
+        Who renews shares it, who discards has it alone: so nothing is discarded that somebody has just renewed.
+        """
+        path = self._path(digest)
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("rb"))
+                fcntl.flock(file.fileno(), lock)
+                # Discarded while we waited, and perhaps stored anew.
+                held = file if os.path.samestat(os.fstat(file.fileno()), path.stat()) else None
+            except OSError:
+                held = None
+            yield held
 
     def _store(self, chunks: Iterable[bytes], digest: str | None) -> str:
         with writing(self._objects):
@@ -117,7 +169,7 @@ class LocalObjects:
                 file.writelines(chunks)
                 digest = chunks.digest if isinstance(chunks, HashingReader) else digest
                 assert digest is not None
-                if self._has(digest):
+                if self._renewed(digest):
                     return digest
                 file.flush()
                 flush_file(file.fileno())
@@ -136,3 +188,7 @@ class LocalObjects:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
                     path.unlink()
+
+
+def _renewed_at(found: os.stat_result) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=found.st_mtime_ns // 1000)

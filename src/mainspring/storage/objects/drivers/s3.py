@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self, cast
 
@@ -17,9 +17,12 @@ from mainspring.storage.buckets import bucket_store
 from mainspring.storage.locations import Bucket
 from mainspring.storage.objects.digests import HashingReader, digest_of, digest_of_file, hexadecimal, require
 from mainspring.storage.objects.placing import replacing, writing
+from mainspring.storage.objects.store import StoredObject
 
 MULTIPART_BYTES = 8 << 20
 SPOOLED_BYTES = 8 << 20
+YOUNG = timedelta(hours=1)
+"""What is younger need not be renewed: nobody discards objects before they are this old."""
 
 
 class S3Objects:
@@ -46,8 +49,12 @@ class S3Objects:
                 if not self._has(digest, len(data)):
                     obstore.put(self._store, _key(digest), data, chunk_size=MULTIPART_BYTES)
             return digest
-        with self._asking(digest), contextlib.suppress(AlreadyExistsError):
-            obstore.put(self._store, _key(digest), data, mode="create")
+        with self._asking(digest):
+            try:
+                obstore.put(self._store, _key(digest), data, mode="create")
+            except AlreadyExistsError:
+                if not self._has(digest, len(data)):
+                    obstore.put(self._store, _key(digest), data)
         return digest
 
     def put_file(self, path: Path) -> str:
@@ -117,15 +124,46 @@ class S3Objects:
                 for found in page:
                     yield "sha256:" + found["path"].removeprefix("sha256/").replace("/", "")
 
+    def stored(self) -> Iterator[StoredObject]:
+        """Give every object with its size and age."""
+        with self._asking("sha256"):
+            for page in obstore.list(self._store, "sha256"):
+                for found in page:
+                    digest = "sha256:" + found["path"].removeprefix("sha256/").replace("/", "")
+                    yield StoredObject(digest, found["size"], found["last_modified"])
+
+    def renew(self, digest: str) -> int:
+        """Make the object young again, if it is older than an hour, and give its size; raises NotFound."""
+        with self._asking(digest):
+            found = obstore.head(self._store, _key(digest))
+            if _age(found["last_modified"]) > YOUNG:
+                # A bucket has no other way: the bytes are put anew, by itself.
+                with self.open_object(digest) as file:
+                    obstore.put(self._store, _key(digest), HashingReader(file), chunk_size=MULTIPART_BYTES)
+            return found["size"]
+
+    def discard(self, digest: str, *, before: datetime) -> bool:
+        """Remove the object unless it was stored or renewed since; who renews it in the same moment may lose it."""
+        with self._asking(digest):
+            try:
+                if obstore.head(self._store, _key(digest))["last_modified"] >= before:
+                    return False
+            except FileNotFoundError:
+                return False
+            obstore.delete(self._store, _key(digest))
+            return True
+
     def presigned(self, digest: str, *, expires_s: float) -> str:
         """Give a signed URL of the object, which need not be there."""
         return obstore.sign(self._store, "GET", _key(digest), timedelta(seconds=expires_s))
 
     def _has(self, digest: str, size: int) -> bool:
+        """Tell whether the object is there, and so young that nobody discards it soon."""
         try:
-            return obstore.head(self._store, _key(digest))["size"] == size
+            found = obstore.head(self._store, _key(digest))
         except FileNotFoundError:
             return False
+        return found["size"] == size and _age(found["last_modified"]) <= YOUNG
 
     def _download(self, digest: str, target: BinaryIO) -> None:
         with self._asking(digest):
@@ -144,6 +182,10 @@ class S3Objects:
             raise
         except BaseError as error:
             raise Unavailable(f"{self._place} does not answer as a bucket should: {error}", url=self._place) from error
+
+
+def _age(renewed: datetime) -> timedelta:
+    return datetime.now(UTC) - renewed
 
 
 def _key(digest: str) -> str:
