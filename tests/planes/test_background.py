@@ -184,3 +184,17 @@ def test_without_an_interval_policies_are_only_looked_at_on_request(platform: Pl
     with running(platform):
         eventually(lambda: champion(platform) == first)
         assert platform.triggers.firings("sums") == []
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1])
+def test_what_was_deleted_goes_by_itself_only_where_that_is_set(tmp_path: Path, after_s: float) -> None:
+    settings = Settings(home=str(tmp_path / "home"), policy_interval_s=0, garbage_after_s=after_s)
+    with Platform(settings) as platform:
+        assert isinstance(platform, Platform)
+        run = platform.tracking.create_run("e").id
+        platform.runs.delete_run(run)
+        with running(platform) as background:
+            if after_s:
+                eventually(lambda: platform.tracking.search_runs(lifecycle="deleted").runs == [], "it is still there")
+            assert ("garbage" in [timer.name for timer in background._scheduler.timers()]) == bool(after_s)
+        assert len(platform.tracking.search_runs(lifecycle="deleted").runs) == (0 if after_s else 1)

@@ -31,8 +31,9 @@ WRITTEN_BY_HAND = {
     ("lineage", "events"): "events",
     ("webhooks", "create"): "webhook",
     ("webhooks", "update"): "webhook",
+    ("garbage", "collect_garbage"): "gc",
 }
-"""Commands that draw what they get, or read a secret from a file; every other operation has a derived one."""
+"""Commands that draw what they get, read a secret from a file or go on in turns; all others are derived."""
 VERBS = [
     (attribute, service, op)
     for attribute, (module, name) in ((one, place.split(":")) for one, place in SERVICES.items())

@@ -34,6 +34,7 @@ COMMANDS = {
     "trace-metric": ("mainspring.cli.nouns:trace_metric", "What many traces say together."),
     "evaluation-dataset": ("mainspring.cli.nouns:evaluation_dataset", "Cases by which applications are judged."),
     "scorer": ("mainspring.cli.nouns:scorer", "How answers are judged."),
+    "gc": ("mainspring.cli.garbage:collect", "Remove for good what was deleted, and what nothing refers to."),
     "training": ("mainspring.cli.nouns:training", "What a training found."),
     "model": ("mainspring.cli.model:model", "Models: import, versions, aliases, stages, gates."),
     "job": ("mainspring.cli.nouns:job", "Pipelines: start, watch, cancel, retry."),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mainspring.registry.scanning.service import Scans
     from mainspring.registry.service import Registry
     from mainspring.releases.service import Releases
+    from mainspring.retention.service import GarbageCollector
     from mainspring.rollouts.service import Rollouts
     from mainspring.scorers.service import Scorers
     from mainspring.storage.objects.store import ObjectStore
@@ -76,6 +77,7 @@ SERVICES = {
     "rollouts": "mainspring.rollouts.service:Rollouts",
     "triggers": "mainspring.triggers.service:Triggers",
     "webhooks": "mainspring.webhooks.service:Webhooks",
+    "garbage": "mainspring.retention.service:GarbageCollector",
 }
 """The services of a platform by the name of the session's attribute; the order is that of the loop."""
 
@@ -109,6 +111,7 @@ class Session:
     rollouts: Rollouts
     triggers: Triggers
     webhooks: Webhooks
+    garbage: GarbageCollector
 
     def __init__(
         self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None], *, spool: Path

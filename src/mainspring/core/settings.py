@@ -81,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How often the control plane takes in what the data plane wrote."""
     policy_interval_s: SecondsOrZero = 15.0
     """How often monitors, triggers and rollouts look at what came in; 0: only when they are asked to."""
+    garbage_after_s: SecondsOrZero = 0.0
+    """How long what was deleted can be restored before the control plane removes it; 0: until `mainspring gc`."""
+    garbage_object_age_s: Seconds = 86_400.0
+    """How long an object to which nothing refers is kept by the control plane: it may be on its way to its run."""
     lease_s: Seconds = 10.0
     """How long a job worker that gave no sign of life keeps its step."""
     drain_timeout_s: SecondsOrZero = 10.0

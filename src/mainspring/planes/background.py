@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import AbstractContextManager
 
-from mainspring.core.errors import GateRefused, NotFound
+from mainspring.core.errors import Conflict, GateRefused, NotFound
 from mainspring.core.events import Recorded
 from mainspring.core.refs import Ref
 from mainspring.planes.embedded import Platform
@@ -19,6 +19,8 @@ from mainspring.webhooks.delivering import Deliveries
 _SERVED_KINDS = ("ReleaseDeployed", "CanaryPromoted", "ReleaseRolledBack")
 _ALARM_KINDS = ("DriftDetected", "PerformanceDropped")
 _COMPACT_EVERY_S = 3600.0
+_GARBAGE_EVERY_S = 3600.0
+_GARBAGE_TURN_S = 5.0
 
 
 class Background:
@@ -30,6 +32,7 @@ class Background:
         """Do it for *platform*; each piece of work is done inside of *turn*, where that is given."""
         self._platform = platform
         self._turn = turn or contextlib.nullcontext()
+        self._stopping = False
         self._taken_in = metrics.counter("mainspring_ingested_total", "Facts taken in from the spools.", "kind")
         settings = platform.settings
         self._periodic = [Periodic("ingest", self._ingest, settings.ingest_interval_s)]
@@ -43,13 +46,19 @@ class Background:
             )
         self._outbox = Outbox(platform.database, subscriptions)
         self._deliveries = Deliveries(platform.webhooks, self._turn)
-        self._scheduler = Scheduler(platform.database, {"compact": self._compact})
+        self._scheduler = Scheduler(platform.database, {"compact": self._compact, "garbage": self._garbage})
 
     def start(self) -> None:
         """Publish what is served, make good what was decided but not done, and begin."""
         self._platform.releases.republish()
         self._platform.triggers.drive()
         self._scheduler.set("compact-log", kind="compact", schedule=Every(_COMPACT_EVERY_S))
+        if self._platform.settings.garbage_after_s > 0:
+            every_s = min(self._platform.settings.garbage_after_s, _GARBAGE_EVERY_S)
+            self._scheduler.set("garbage", kind="garbage", schedule=Every(every_s))
+        else:
+            with contextlib.suppress(NotFound):
+                self._scheduler.cancel("garbage")
         self._outbox.start()
         self._scheduler.start()
         self._deliveries.start()
@@ -58,6 +67,7 @@ class Background:
 
     def stop(self) -> None:
         """End in order; what is under way is finished."""
+        self._stopping = True
         for periodic in self._periodic:
             periodic.stop()
         self._deliveries.stop()
@@ -98,6 +108,16 @@ class Background:
         with self._turn:
             each("rollout of", [rollout.endpoint for rollout in rollouts.active()], rollouts.look)
         return False
+
+    def _garbage(self, firing: Firing) -> None:
+        settings, finished = self._platform.settings, False
+        while not finished and not self._stopping:
+            with self._turn, contextlib.suppress(Conflict):  # Somebody collects by hand.
+                finished = self._platform.garbage.collect_garbage(
+                    older_than=f"{settings.garbage_after_s}s",
+                    object_age=f"{settings.garbage_object_age_s}s",
+                    budget_s=_GARBAGE_TURN_S,
+                ).finished
 
     def _compact(self, firing: Firing) -> None:
         with self._turn:

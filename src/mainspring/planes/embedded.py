@@ -28,6 +28,7 @@ from mainspring.registry.promotions.service import Promotions
 from mainspring.registry.scanning.service import Scans
 from mainspring.registry.service import Registry
 from mainspring.releases.service import Releases
+from mainspring.retention.service import GarbageCollector
 from mainspring.rollouts.evidence import ArmEvidence
 from mainspring.rollouts.service import Rollouts
 from mainspring.runtime.home_lock import home_owner
@@ -111,6 +112,7 @@ class Platform(Session):
             "monitoring": monitoring,
             "releases": releases,
             "rollouts": rollouts,
+            "garbage": GarbageCollector(database, objects),
             "triggers": Triggers(database, pipelines, monitoring, predictions, hold=hold_during(rollouts)),
             "webhooks": self._webhooks(),
         }

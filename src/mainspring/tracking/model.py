@@ -20,6 +20,9 @@ Lifecycle = Literal["active", "deleted", "all"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+GONE = _EPOCH
+"""When a record was deleted that is being removed for good: it is out of sight, and nobody restores it."""
+
 MAX_METRICS = 1_000
 MAX_PARAMS = 100
 MAX_TAGS = 100

@@ -29,7 +29,16 @@ from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.schema import Instant, Packed, metadata, upsert
 from mainspring.storage.sql.statements import Statement
 from mainspring.tracking.artifacts import parents
-from mainspring.tracking.model import Artifact, DatasetInput, Environment, Experiment, Run, RunStatus, microseconds
+from mainspring.tracking.model import (
+    GONE,
+    Artifact,
+    DatasetInput,
+    Environment,
+    Experiment,
+    Run,
+    RunStatus,
+    microseconds,
+)
 
 experiments = Table(
     "experiments",
@@ -178,7 +187,8 @@ def find_experiments(
 
 
 def experiments_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
-    """Make experiments, with their tags, of rows of their table."""
+    """Make experiments, with their tags, of rows of their table; those that are being removed for good are none."""
+    rows = [row for row in rows if row.deleted != GONE]
     tags: dict[str, dict[str, str]] = {row.id: {} for row in rows}
     for owner, key, value in connection.execute(
         select(experiment_tags)
@@ -234,7 +244,7 @@ def select_runs() -> Select[Any]:
 def require_run(connection: Connection, run: str) -> Run:
     """Find a run by its id; raises NotFound."""
     row = connection.execute(select_runs().where(runs.c.id == run)).first()
-    if row is None:
+    if row is None or row.deleted == GONE:
         raise _unknown(run)
     return run_of(row)
 

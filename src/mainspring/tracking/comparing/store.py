@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, not_, or_, true
+from sqlalchemy import BigInteger, ColumnElement, and_, not_, or_, type_coerce
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import Comparison
 from mainspring.storage.sql.matching import matches
 from mainspring.tracking import paging
 from mainspring.tracking.comparing.values import Kind, span
-from mainspring.tracking.model import Lifecycle
+from mainspring.tracking.model import GONE, Lifecycle, microseconds
 
 
 def compare(column: ColumnElement[Any], kind: Kind, wanted: Comparison, dialect: str) -> ColumnElement[bool]:
@@ -36,9 +36,10 @@ def _compare_time(column: ColumnElement[Any], wanted: Comparison) -> ColumnEleme
 
 def in_lifecycle(deleted: ColumnElement[Any], lifecycle: Lifecycle) -> ColumnElement[bool]:
     """Give the test of records that are in use, deleted, or either."""
-    if lifecycle == "all":
-        return true()
-    return deleted.is_(None) if lifecycle == "active" else deleted.is_not(None)
+    if lifecycle == "active":
+        return deleted.is_(None)
+    restorable = type_coerce(deleted, BigInteger) != microseconds(GONE)
+    return restorable if lifecycle == "deleted" else or_(deleted.is_(None), restorable)
 
 
 def beyond(terms: Sequence[tuple[ColumnElement[Any], bool]], last: Sequence[int | str]) -> ColumnElement[bool]:

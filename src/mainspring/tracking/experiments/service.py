@@ -175,7 +175,8 @@ def _exists(name: str, found: Experiment) -> AlreadyExists:
     if found.deleted is None:
         return AlreadyExists(f"Experiment {name!r} already exists: log to it, or take another name", name=name)
     return AlreadyExists(
-        f"Experiment {name!r} already exists in deleted state: restore it (its id is {found.id}), or take another name",
+        f"Experiment {name!r} already exists in deleted state: restore it (its id is {found.id}), take another "
+        "name, or free this one with `mainspring gc`",
         name=name,
     )
 

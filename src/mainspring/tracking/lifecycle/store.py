@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from mainspring.storage.sql.statements import Statement
-from mainspring.tracking.model import RunStatus
+from mainspring.tracking.model import GONE, RunStatus
 from mainspring.tracking.store import runs
 
 _EXISTS = Statement("SELECT id FROM runs WHERE id = ?")
@@ -38,5 +38,5 @@ def change(
 
 def set_deleted(connection: Connection, run: str, deleted: datetime | None) -> bool:
     """Set when a run was deleted, None for never, and tell whether that changed anything."""
-    other = runs.c.deleted.is_(None) if deleted is not None else runs.c.deleted.is_not(None)
+    other = runs.c.deleted.is_(None) if deleted is not None else runs.c.deleted != GONE
     return connection.execute(update(runs).where(runs.c.id == run, other).values(deleted=deleted)).rowcount > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from mainspring.storage.sql.database import Database, Work
 from mainspring.storage.sql.group_sync import GroupSync
 
 BUSY_TIMEOUT_MS = 30_000
+_INCREMENTAL = 2
+_PAGES_AT_ONCE = 512
 _LOCKED = "database is locked: another of its transactions took too long; try again"
 _REMEDIES = {
     "readonly database": "its file or folder is read-only; give this user the right to write",
@@ -94,6 +97,28 @@ class SqliteDatabase(Database):
         if written:
             self._make_durable()
         return outcomes
+
+    def give_back(self, tables: Sequence[str]) -> int:
+        """Take free pages out of the file, some at a time; files made before it was prepared for that keep theirs."""
+        with self.read() as connection:
+            page_bytes: int = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+            if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
+                return 0
+        given = 0
+        while True:
+            with self._said_clearly(), self._turn(), self.engine.connect() as connection:
+                driver = _driver(connection)
+                before: int = driver.execute("PRAGMA freelist_count").fetchone()[0]
+                # A step takes one page, and only a script takes every step.
+                driver.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+                left: int = driver.execute("PRAGMA freelist_count").fetchone()[0]
+            given += before - left
+            if before - left < _PAGES_AT_ONCE:
+                break
+            time.sleep(0.005)  # For those who wait to write.
+        with self.engine.connect() as connection:
+            _driver(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return given * page_bytes
 
     def close(self) -> None:
         """Close every connection that nobody uses."""
@@ -239,6 +264,8 @@ def _prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA foreign_keys=ON")
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # Before anything is in the file, or never: the pages of rows that were removed can be given back.
+        cursor.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
         cursor.execute("PRAGMA journal_mode=WAL")
     # The log is synced after a commit, by the database, for several at once; NORMAL syncs it at checkpoints only.
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,1 @@
+"""What was deleted is removed for good: records in small transactions, then objects that nothing refers to."""

@@ -1,0 +1,1 @@
+"""Objects: which of them anything refers to."""

@@ -1,0 +1,1 @@
+"""Records that were deleted: which they are, and their removal row by row."""
