@@ -16,6 +16,7 @@ from mainspring.registry.logged.service import LoggedModels
 from mainspring.retention import service
 from mainspring.retention.model import Garbage
 from mainspring.retention.service import GarbageCollector
+from mainspring.scorers.service import Scorers
 from mainspring.storage.objects.drivers.local import LocalObjects
 from mainspring.storage.sql.database import Database
 from mainspring.storage.sql.journal import latest_events
@@ -123,6 +124,7 @@ def test_an_experiment_goes_with_all_that_is_in_it_and_its_name_is_free(
     traces.put_trace(Trace("tr-1", experiment, 1_000, tags={"a": "b"}), run=run)
     for place in (Place("model", model.id), Place("trace", "tr-1")):
         tracking.files.put(place, "f", objects.put_bytes(place.owner.encode()))
+    Scorers(tracking.database, lambda id: id).register(experiment, "polite", "{}")
     full_run(tracking, "other")
     experiments.delete_experiment("e")
     with pytest.raises(AlreadyExists, match="mainspring gc"):

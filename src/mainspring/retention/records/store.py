@@ -160,6 +160,13 @@ def owned_by(kind: str, ids: Any) -> Iterator[Owned]:
     """Give the rows that go before the records of this kind with these ids (a list, or a query), in their order."""
     table = OWNERS[kind]
     yield from _below(table, table.c.id.in_(ids), seen=(table,))
+    if table is experiments:
+        # Rooms of the same floor do not know each other's tables, so some name an experiment without a foreign key.
+        for other in metadata.sorted_tables:
+            column = other.c.get("experiment")
+            if column is not None and not column.foreign_keys and other not in OWNERS.values():
+                yield from _below(other, column.in_(ids), seen=(other,))
+                yield Owned(other, column.in_(ids))
     if table is runs:
         yield Owned(trace_links, and_(trace_links.c.kind == "run", trace_links.c.target.in_(ids)))
     if table is logged_models:

@@ -84,7 +84,7 @@ def _of_runs(sql: str) -> Statement:
 _RUNS = _of_runs("""
     SELECT r.id, r.name, e.name, r.status, r.started, r.ended, r.parent, r."commit", r.branch, r.dirty, r."user",
         r.deleted, r.experiment, e.location
-    FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.id {}""")
+    FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.id {} AND coalesce(r.deleted, 1) <> 0""")
 _METRICS = _of_runs("SELECT run, key, step, at_us, value FROM metric_series WHERE run {} ORDER BY run, key")
 _PARAMS = _of_runs("SELECT run, key, value FROM run_params WHERE run {} ORDER BY run, key")
 _RUN_TAGS = _of_runs("SELECT run, key, value FROM run_tags WHERE run {} ORDER BY run, key")
