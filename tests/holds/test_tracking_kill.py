@@ -91,7 +91,7 @@ def kill(up: Up, clients: Clients, victim: str, after_s: float) -> None:
 
 
 @pytest.mark.slow  # Five kills with a restart after each, under load, take some seconds; fifty take minutes.
-@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.timeout(120 + 180 * ROUNDS)
 def test_what_was_answered_before_a_kill_is_there_once(up: Up) -> None:
     up.start()
     clients = Clients(up.ready["control"])
