@@ -15,12 +15,12 @@ from bench.tracking.servers import QUIET, Server
 SCRIPT = Path(__file__).with_name("training_script.py")
 _RUNS, _METRICS = 20, 1000
 _CALLS = {"log_metric": "log_metric each", "log_metrics": "log_metrics of ten"}
-_PEER_PART = {"log_metric": 0.1, "log_metrics": 0.5}
-_TIMES = 3
+_PARTS = {"log_metric": (0.25, 0.1), "log_metrics": (1.0, 0.5)}
+"""How much of the work is done by ours and by the peer; it is the same over and over, and counts for the whole."""
 
 
 def seconds(python: Path, server: Server, call: str, runs: int, part: float) -> float:
-    """Give the seconds of a whole run of the script; of its work only a *part* is done, and counts for the whole."""
+    """Give the seconds of a whole run of the script, of whose work only a *part* is done."""
     done = max(1, round(part * runs))
     command = [str(python), str(SCRIPT), server.url, call, str(done), str(_METRICS)]
     began = time.perf_counter()
@@ -36,8 +36,9 @@ def judge(ours: Server, peer: Server | None, python: Path | None, share: float) 
     """Run the script against both sides, with the same client."""
     client, runs = python or Path(sys.executable), max(1, int(share * _RUNS))
     for call, told in _CALLS.items():
-        mine = min(seconds(client, ours, call, runs, 1.0) for _ in range(1 if share < 1 else 2))
-        theirs = seconds(client, peer, call, runs, _PEER_PART[call]) if peer else None
+        part, of_peer = _PARTS[call]
+        mine = min(seconds(client, ours, call, runs, part) for _ in range(2))
+        theirs = seconds(client, peer, call, runs, of_peer) if peer else None
         yield line(f"script of {runs} runs x {_METRICS:,} metrics, {told}, by the clock", mine, "s",
                    peer=peer.name if peer else None, peer_value=theirs,
                    goal=theirs / 3 if theirs else None)  # fmt: skip
