@@ -22,7 +22,7 @@ from mainspring.planes.up import environment
 HERE = Path(__file__).parent
 PEER_PACKAGES = ["mlflow==3.*"]
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
-WITHIN_S = 120.0
+WITHIN_S = 600.0
 BUSY_SHARE = 0.1
 _CPU_CLOCK = 2
 

@@ -65,6 +65,7 @@ def test_the_requests_are_those_of_mlflows_client() -> None:
         assert head == request.head.replace(b"Host: 127.0.0.1\r\n", f"Host: {host}\r\n".encode())
 
 
+@pytest.mark.timeout(400)
 def test_the_bench_measures_a_real_platform_and_a_part_of_it_overwrites_no_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
