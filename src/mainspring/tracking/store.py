@@ -84,7 +84,7 @@ runs = Table(
     Column("token", Text, unique=True),
     Column("user", Text),
     Column("deleted", Instant),
-    Index("ix_runs_experiment_started", "experiment", "started", "id"),
+    Index("ix_runs_experiment_deleted_started", "experiment", "deleted", "started", "id"),
     Index("ix_runs_started", "started", "id"),
 )
 
