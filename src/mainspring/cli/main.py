@@ -32,6 +32,7 @@ COMMANDS = {
     "run": ("mainspring.cli.nouns:run", "Runs: parameters, metrics, artifacts."),
     "trace": ("mainspring.cli.nouns:trace", "What an application did for one request."),
     "trace-metric": ("mainspring.cli.nouns:trace_metric", "What many traces say together."),
+    "issue": ("mainspring.cli.nouns:issue", "What goes wrong in an application."),
     "evaluation-dataset": ("mainspring.cli.nouns:evaluation_dataset", "Cases by which applications are judged."),
     "scorer": ("mainspring.cli.nouns:scorer", "How answers are judged."),
     "gc": ("mainspring.cli.garbage:collect", "Remove for good what was deleted, and what nothing refers to."),

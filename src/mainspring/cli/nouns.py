@@ -60,6 +60,12 @@ trace_metric = ServiceGroup(
     "trace_metrics",
     help="What many traces say together: counts, latencies, tokens, cost, judgements.",
 )
+issue = ServiceGroup(
+    "issue",
+    "mainspring.traces.issues.service:Issues",
+    "issues",
+    help="Issues: what goes wrong in an application, found in its traces.",
+)
 evaluation_dataset = ServiceGroup(
     "evaluation-dataset",
     "mainspring.datasets.evaluation.service:EvaluationDatasets",

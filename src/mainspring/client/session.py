@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mainspring.rollouts.service import Rollouts
     from mainspring.scorers.service import Scorers
     from mainspring.storage.objects.store import ObjectStore
+    from mainspring.traces.issues.service import Issues
     from mainspring.traces.metrics.service import TraceMetrics
     from mainspring.traces.service import Traces
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
@@ -62,6 +63,7 @@ SERVICES = {
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
     "traces": "mainspring.traces.service:Traces",
     "trace_metrics": "mainspring.traces.metrics.service:TraceMetrics",
+    "issues": "mainspring.traces.issues.service:Issues",
     "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
     "scorers": "mainspring.scorers.service:Scorers",
     "registry": "mainspring.registry.service:Registry",
@@ -96,6 +98,7 @@ class Session:
     runs: RunOrganiser
     traces: Traces
     trace_metrics: TraceMetrics
+    issues: Issues
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     registry: Registry

@@ -16,6 +16,7 @@ from mainspring.protocols.mlflow import (
     evaluation_datasets,
     experiments,
     inputs,
+    issues,
     logged_models,
     logged_values,
     metrics,
@@ -55,7 +56,7 @@ def all_calls() -> Iterable[Call]:
     yield from trace_metrics.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
-    for of_evaluation in (evaluation_datasets.calls, scorers.calls):
+    for of_evaluation in (evaluation_datasets.calls, scorers.calls, issues.calls):
         yield from of_evaluation.calls
 
 

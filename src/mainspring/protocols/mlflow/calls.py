@@ -16,6 +16,7 @@ from mainspring.registry.service import Registry
 from mainspring.scorers.service import Scorers
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Work
+from mainspring.traces.issues.service import Issues
 from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
@@ -33,6 +34,7 @@ class Services(Protocol):
     logged_models: LoggedModels
     traces: Traces
     trace_metrics: TraceMetrics
+    issues: Issues
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     webhooks: Webhooks

@@ -34,7 +34,7 @@ def application(
 ) -> ASGIApp:
     """Build the application. *extra* are routes written by hand (object bytes); they come first."""
     listed = list(services)
-    own = [Route("/health", _HEALTH)]
+    own = [Route("/health", _health)]
     if metrics is not None:
         own.append(Route("/metrics", _metrics(metrics)))
     written = {route.path: route.endpoint for route in [*own, *extra] if isinstance(route, Route)}
@@ -55,9 +55,14 @@ def _fixed(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Res
 
 
 _STATUS = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
-_HEALTH = described(get=entry("Control.health", "Tell that the control plane answers.", "application/json", _STATUS))(
-    _fixed(b'{"status":"ok"}', "application/json")
-)
+
+
+@described(get=entry("Control.health", "Tell that the control plane answers.", "application/json", _STATUS))
+async def _health(request: Request) -> Response:
+    if "application/json" in request.headers.get("accept", ""):
+        return Response(b'{"status":"ok"}', media_type="application/json")
+    # Who does not ask for JSON may be a client of MLflow, whose server says just this.
+    return Response(b"OK", media_type="text/plain")
 
 
 def _metrics(render: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
