@@ -113,3 +113,17 @@ def test_a_protected_alias_is_asked_for_approved_and_explained(cli: Cli) -> None
     with acting_as("bob", "local"):
         assert cli("model", "approve", "plant", "1").code == 0
     assert cli("model", "get", "plant", "--json").json["aliases"] == {"champion": 1}
+
+
+def test_a_card_is_made_edited_and_read_again(cli: Cli) -> None:
+    Path("plant.onnx").write_bytes(matrix_graph())
+    cli("model", "import", "plant", "plant.onnx")
+    assert cli("model", "card", "plant@1").code == 3
+    made = cli("model", "card", "plant@1", "--make")
+    assert "## Intended use" in made.out
+    Path("card.md").write_text(made.out.replace("_To be written: what it does, in a sentence._", "Tells plants apart."))
+    assert cli("model", "card", "plant@1", "--edit", "card.md", "--json").json["revision"] == 2
+    assert "Tells plants apart." in cli("model", "card", "plant@1").out
+    assert "Tells plants apart." not in cli("model", "card", "plant@1", "--revision", "1").out
+    assert cli("model", "card", "plant@1", "--make", "--revision", "1").code == 2
+    assert cli("model", "list-files", "plant", "1", "--json").json[0]["digest"].startswith("sha256:")

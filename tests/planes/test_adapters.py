@@ -11,7 +11,7 @@ import pytest
 from mainspring.core.errors import Forbidden, InvalidData, NotFound
 from mainspring.core.settings import Settings
 from mainspring.datasets.expectations import NotNull
-from mainspring.planes.adapters import FEATURE_VIEW_TAG, GateRows, ReleasableModels, ServedScorer, hold_during
+from mainspring.planes.adapters import FEATURE_VIEW_TAG, CardRuns, GateRows, ReleasableModels, ServedScorer, hold_during
 from mainspring.planes.embedded import Platform
 from tests.serving import models
 
@@ -99,3 +99,18 @@ def test_the_quality_of_training_data_is_that_of_its_expectations(platform: Plat
     platform.import_dataset("people", pl.DataFrame({"x": [1.0, 2.0, 3.0]}))
     assert rows.quality("dataset:people@2")[0]
     assert rows.quality("dataset:nobody@1")[0] is False
+
+
+def test_a_card_tells_of_the_run_that_was_tracked(platform: Platform) -> None:
+    with platform.start_run("churn", "first try", params={"depth": 3}) as run:
+        run.log_metric("auc", 0.9)
+    facts = CardRuns(platform.tracking).facts(f"run:{run.run}")
+    assert facts is not None
+    assert (facts.name, facts.experiment, facts.params, facts.metrics) == (
+        "first try",
+        "churn",
+        {"depth": "3"},
+        {"auc": 0.9},
+    )
+    assert any(package.startswith("numpy==") for package in facts.packages)
+    assert CardRuns(platform.tracking).facts("run:nobody") is None

@@ -35,6 +35,7 @@ model = ServiceGroup(
         "scans": "mainspring.registry.scanning.service:Scans",
         "histories": "mainspring.registry.history.service:Histories",
         "promotions": "mainspring.registry.promotions.service:Promotions",
+        "cards": "mainspring.registry.cards.service:Cards",
     },
 )
 
@@ -94,6 +95,29 @@ def scan(target: Target, as_json: bool, what: str) -> None:
     tell_scan(report, as_json)
     if report.dangers:
         raise click.exceptions.Exit(4)
+
+
+@model.command("card")
+@click.argument("ref", metavar="NAME@VERSION")
+@click.option("--make", is_flag=True, help="Write it from what is known; what people wrote stays.")
+@click.option("--edit", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Take FILE as the card.")
+@click.option("--revision", type=int, default=None, metavar="N", help="Show an earlier one.")
+@common_options
+def card(target: Target, as_json: bool, ref: str, make: bool, edit: Path | None, revision: int | None) -> None:
+    """Show the card of a version such as churn@7, make it or edit it; every revision is kept."""
+    if sum((make, edit is not None, revision is not None)) > 1:
+        raise click.UsageError("--make, --edit and --revision exclude each other")
+    with target.session() as session:
+        found = session.registry.resolve(ref)
+        place = found.name, found.version
+        if edit is not None:
+            result = session.cards.set_card(*place, edit.read_text(encoding="utf-8"))
+        else:
+            result = session.cards.make_card(*place) if make else session.cards.get_card(*place, revision)
+    if as_json:
+        show(result, as_json=True)
+        return
+    click.echo(result.text)
 
 
 @model.command("history")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mainspring.monitoring.service import Monitoring
     from mainspring.pipelines.service import Pipelines
     from mainspring.predictions.log import PredictionLog
+    from mainspring.registry.cards.service import Cards
     from mainspring.registry.history.service import Histories
     from mainspring.registry.model import ModelVersion
     from mainspring.registry.promotions.service import Promotions
@@ -70,6 +71,7 @@ SERVICES = {
     "scans": "mainspring.registry.scanning.service:Scans",
     "histories": "mainspring.registry.history.service:Histories",
     "promotions": "mainspring.registry.promotions.service:Promotions",
+    "cards": "mainspring.registry.cards.service:Cards",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -105,6 +107,7 @@ class Session:
     scans: Scans
     histories: Histories
     promotions: Promotions
+    cards: Cards
     predictions: PredictionLog
     lineage: Lineage
     training: Training

@@ -10,6 +10,7 @@ from mainspring.core.refs import Ref
 from mainspring.datasets.arrays import arrays_of
 from mainspring.datasets.service import Datasets
 from mainspring.planes.serving_files import ModelFolders
+from mainspring.registry.cards.model import RunFacts
 from mainspring.registry.gate_model import Holdout
 from mainspring.registry.model import ServableVersion, Stage
 from mainspring.registry.service import Registry
@@ -17,6 +18,7 @@ from mainspring.releases.model import Candidate
 from mainspring.rollouts.service import Rollouts
 from mainspring.serving.engine.session import Session, open_session
 from mainspring.serving.model import FeatureBinding
+from mainspring.tracking.service import Tracking
 
 FEATURE_VIEW_TAG = "feature_view"
 """The tag of a model version with the ref of the feature view that it was trained on."""
@@ -94,6 +96,39 @@ class GateRows:
             return True, f"{version.ref} passed its {len(report.checks)} expectations ({report.ref})"
         broken = "; ".join(str(check) for check in report.failed[:3])
         return False, f"{version.ref} broke {len(report.failed)} of its expectations ({report.ref}): {broken}"
+
+
+class CardRuns:
+    """The runs as cards tell of them."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self._tracking = tracking
+
+    def facts(self, run: str) -> RunFacts | None:
+        """Give what is known of a run named by ref; None when it is not one of ours."""
+        try:
+            found = self._tracking.get_run(Ref.parse(run, kind="run").name)
+        except NotFound:
+            return None
+        environment = None
+        with suppress(NotFound):
+            environment = self._tracking.get_environment(found.run.id)
+        values = {key: metric.value for key, metric in found.metrics.items()}
+        return RunFacts(
+            ref=found.run.ref,
+            name=found.run.name,
+            experiment=found.run.experiment,
+            user=found.run.user,
+            started=found.run.started,
+            commit=found.run.commit,
+            dirty=found.run.dirty,
+            params=found.params,
+            metrics={key: value for key, value in values.items() if isinstance(value, float | int)},
+            datasets=[f"{one.dataset}" for one in found.inputs],
+            python=None if environment is None else environment.python,
+            platform=None if environment is None else f"{environment.os} ({environment.architecture})",
+            packages=[] if environment is None else [f"{one.name}=={one.version}" for one in environment.packages],
+        )
 
 
 class ServedScorer:

@@ -16,11 +16,12 @@ from mainspring.features.service import Features
 from mainspring.lineage.service import Lineage
 from mainspring.monitoring.service import Monitoring
 from mainspring.pipelines.service import Pipelines
-from mainspring.planes.adapters import GateRows, ReleasableModels, ServableModels, ServedScorer, hold_during
+from mainspring.planes.adapters import CardRuns, GateRows, ReleasableModels, ServableModels, ServedScorer, hold_during
 from mainspring.planes.schema import migrate
 from mainspring.planes.serving_files import ModelFolders, StatePublisher
 from mainspring.predictions.log import PredictionLog
 from mainspring.protocols.mlflow.webhook_events import MlflowVocabulary
+from mainspring.registry.cards.service import Cards
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.history.service import Histories
 from mainspring.registry.logged.service import LoggedModels
@@ -107,6 +108,7 @@ class Platform(Session):
             "scans": Scans(database, objects),
             "histories": Histories(database),
             "promotions": Promotions(registry),
+            "cards": Cards(database, objects, CardRuns(tracking)),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from mainspring.core.errors import InvalidData
 from mainspring.core.refs import ref
 from mainspring.registry import store
 from mainspring.registry.events import ModelCreated, ModelRegistered, ModelTagDeleted, ModelTagSet
@@ -14,6 +15,9 @@ from mainspring.registry.model import Model, ModelVersion, is_prompt
 from mainspring.registry.scanning import guarding
 from mainspring.registry.scanning.model import ScanReport
 from mainspring.storage.sql.journal import emit
+
+NEEDS_SIGNATURE = "require_signature"
+"""The tag of a model all of whose versions must say what they take: ``true``."""
 
 
 def add_version(
@@ -23,7 +27,11 @@ def add_version(
     token: str | None = None,
     scan: ScanReport | None = None,
 ) -> ModelVersion:
-    """Add *draft* under the next number of its model, which must be locked, with the *scan* of its files."""
+    """Add *draft* under the next number of its model, which must be locked, with the *scan* of its files.
+
+    Raises InvalidData when the model asks for a signature and the draft has none.
+    """
+    _check_signature(connection, draft)
     number = store.next_version(connection, draft.name)
     version = msgspec.structs.replace(draft, version=number, created=now, updated=now)
     store.insert_version(connection, version, token)
@@ -42,6 +50,18 @@ def add_version(
     if scan is not None:
         guarding.note(connection, version, scan, now)
     return version
+
+
+def _check_signature(connection: store.Connection, draft: ModelVersion) -> None:
+    tags = store.require_model(connection, draft.name).tags
+    signed = draft.info is not None and bool(draft.info.signature.inputs)
+    if tags.get(NEEDS_SIGNATURE, "").lower() == "true" and not signed:
+        why = f" ({draft.unservable})" if draft.unservable else ""
+        raise InvalidData(
+            f"versions of {draft.name} need a signature, and this model has none{why}; save it with one: "
+            "mlflow...log_model(..., input_example=...)",
+            name=draft.name,
+        )
 
 
 def add_model(connection: store.Connection, model: Model) -> bool:

@@ -12,6 +12,8 @@ from mainspring.core.refs import Ref, check_free_name, ref
 from mainspring.registry import store as registry_store
 from mainspring.registry import transitions
 from mainspring.registry.adding import add_version, note_untagged
+from mainspring.registry.cards.events import CardChanged
+from mainspring.registry.cards.store import revise
 from mainspring.registry.catalogue import store
 from mainspring.registry.events import ModelDeleted, ModelRenamed, ModelVersionDeleted
 from mainspring.registry.importing import import_model
@@ -111,11 +113,13 @@ class Catalogue:
             return add_version(connection, draft, now, scan=scan)
 
     def describe(self, name: str, version: int, card: str) -> ModelVersion:
-        """Change the card of a version; raises NotFound."""
+        """Change the card of a version, of which earlier revisions are kept; raises NotFound."""
         now = self.clock.now()
         with self.database.begin() as connection:
+            registry_store.lock_model(connection, name)
             found = registry_store.require_version(connection, name, version)
-            registry_store.set_version(connection, found, {"card": card, "updated": now})
+            if card != found.card:
+                emit(connection, CardChanged(model=found.ref, revision=revise(connection, found, card, now)))
             return registry_store.require_version(connection, name, version)
 
     def delete_model_tag(self, name: str, key: str) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection as Connection
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.filters import ATTRIBUTE, Comparison, Filter, Order
+from mainspring.registry.cards.store import model_cards
 from mainspring.registry.model import Model, ModelVersion
 from mainspring.registry.protection.store import alias_protections, model_checks, promotion_requests
 from mainspring.registry.scanning.store import model_scans
@@ -62,7 +63,7 @@ _VERSION_ORDERS = {
     **dict.fromkeys(("updated", "last_updated_timestamp"), model_versions.c.updated),
 }
 _OF_MODEL = (models, model_tags, model_versions, model_version_tags, model_aliases)
-_PROTECTING = (alias_protections, promotion_requests, model_checks)
+_PROTECTING = (model_cards, alias_protections, promotion_requests, model_checks)
 _HISTORIES = (model_alias_moves, model_stages, gate_reports, model_scans, *_PROTECTING)
 _Fields = Mapping[str, Column[Any]]
 

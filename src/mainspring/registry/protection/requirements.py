@@ -10,6 +10,7 @@ from mainspring.core.errors import NotFound
 from mainspring.core.refs import Ref, ref
 from mainspring.registry import store as registry_store
 from mainspring.registry.cards.front_matter import facts_of
+from mainspring.registry.cards.writing import missing_parts
 from mainspring.registry.gate_model import GateReport, objections
 from mainspring.registry.model import Model, ModelVersion
 from mainspring.registry.protection import store
@@ -73,9 +74,7 @@ def _of_policy(
         )
     facts = {**facts_of(version.card), **model.tags, **version.tags}
     if content.card:
-        yield _present(
-            "card", bool(version.card.strip()), f"mainspring model card {version.name}@{version.version} --make"
-        )
+        yield _card(version, place)
     if content.owner:
         yield _present(
             "owner", bool(facts.get("owner")), f'mainspring model tag-version {place} \'{{"owner": "NAME"}}\''
@@ -110,6 +109,14 @@ def report_under(connection: store.Connection, version: ModelVersion, policy: Na
 
 def _present(name: str, there: bool, command: str) -> Requirement:
     return Requirement(name=name, met=there, detail="is there" if there else "is missing", command=command)
+
+
+def _card(version: ModelVersion, place: str) -> Requirement:
+    left, command = missing_parts(version.card), f"mainspring model set-card {place} TEXT"
+    if not version.card.strip():
+        return Requirement(name="card", met=False, detail="is missing", command=f"mainspring model make-card {place}")
+    said = f"has parts that are to be written: {', '.join(left)}" if left else "is there"
+    return Requirement(name="card", met=not left, detail=said, command=command)
 
 
 def _quality(version: ModelVersion, data: TrainingData | None) -> Requirement:
