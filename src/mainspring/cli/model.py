@@ -14,6 +14,7 @@ from mainspring.cli.verbs import ServiceGroup, names_given
 from mainspring.core.errors import NotFound
 
 if TYPE_CHECKING:
+    from mainspring.registry.model import ModelVersion
     from mainspring.registry.signature import Field
 
 model = ServiceGroup(
@@ -36,13 +37,23 @@ model = ServiceGroup(
         "histories": "mainspring.registry.history.service:Histories",
         "promotions": "mainspring.registry.promotions.service:Promotions",
         "cards": "mainspring.registry.cards.service:Cards",
+        "hub": "mainspring.registry.hub.service:HubModels",
     },
 )
 
 
 @model.command("import")
 @click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--from", "source", default=None, metavar="hf:ORG/MODEL[@REV]", help="A model of a hub, or a folder of its cache."
+)
+@click.option("--endpoint", envvar="HF_ENDPOINT", default=None, metavar="URL", help="The hub (or HF_ENDPOINT).")
+@click.option("--token", envvar="HF_TOKEN", default=None, help="What the hub knows you by (or HF_TOKEN).")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Take only such files of the hub's model; repeatable."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Take no such files of the hub's model; repeatable.")
 @click.option(
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), default=None, help="What the file cannot say."
 )
@@ -50,9 +61,34 @@ model = ServiceGroup(
 @click.option("--trusted", is_flag=True, help="Allow a model that is code to run; only for an origin that you know.")
 @common_options
 def import_(
-    target: Target, as_json: bool, name: str, path: Path, task: str | None, classes: str | None, trusted: bool
+    target: Target,
+    as_json: bool,
+    name: str,
+    path: Path | None,
+    source: str | None,
+    endpoint: str | None,
+    token: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    task: str | None,
+    classes: str | None,
+    trusted: bool,
 ) -> None:
-    """Register PATH, an ONNX file or an MLmodel directory, as the next version of model NAME."""
+    """Register PATH, an ONNX file or an MLmodel directory, as the next version of model NAME; or --from a hub.
+
+    From a hub every file is held against the hub's digest, a download that broke off goes on, safetensors are preferred
+    to pickles, and licence and card come with it.
+    """
+    if (path is None) == (source is None):
+        raise click.UsageError("give either PATH or --from")
+    if source is not None:
+        with target.session() as session:
+            taken = session.import_hub_model(
+                name, source, endpoint=endpoint, token=token, include=include, exclude=exclude
+            )
+        _tell_taken(taken, as_json)
+        return
+    assert path is not None
     given = names_given(classes)
     with target.session() as session:
         version = session.import_model(
@@ -67,6 +103,17 @@ def import_(
     click.echo(f"takes: {_told(version.info.signature.inputs)}")
     click.echo(f"gives: {_told(version.info.signature.outputs)}")
     click.echo(f"next: mainspring deploy {name} {version.ref}")
+
+
+def _tell_taken(version: ModelVersion, as_json: bool) -> None:
+    if as_json:
+        show({"ref": version.ref, **msgspec.to_builtins(version)}, as_json=True)
+        return
+    click.echo(f"{version.ref}  {version.size_bytes:,} bytes from {version.source}")
+    click.echo(f"licence: {version.tags.get('license', 'not said')}")
+    if version.unservable:
+        click.echo(f"a record, not served from here: {version.unservable}")
+    click.echo(f"next: mainspring model card {version.name}@{version.version}")
 
 
 @model.command("scan")

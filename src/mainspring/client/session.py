@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mainspring.predictions.log import PredictionLog
     from mainspring.registry.cards.service import Cards
     from mainspring.registry.history.service import Histories
+    from mainspring.registry.hub.service import HubModels
     from mainspring.registry.model import ModelVersion
     from mainspring.registry.promotions.service import Promotions
     from mainspring.registry.scanning.service import Scans
@@ -72,6 +73,7 @@ SERVICES = {
     "histories": "mainspring.registry.history.service:Histories",
     "promotions": "mainspring.registry.promotions.service:Promotions",
     "cards": "mainspring.registry.cards.service:Cards",
+    "hub": "mainspring.registry.hub.service:HubModels",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -108,6 +110,7 @@ class Session:
     histories: Histories
     promotions: Promotions
     cards: Cards
+    hub: HubModels
     predictions: PredictionLog
     lineage: Lineage
     training: Training
@@ -167,6 +170,27 @@ class Session:
         if not source.is_file():
             raise InvalidRequest(f"there is no file or folder {source}")
         return self.registry.register(name, digest=self.objects.put_file(source), **options)
+
+    def import_hub_model(
+        self,
+        name: str,
+        source: str | Path,
+        *,
+        endpoint: str | None = None,
+        token: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> ModelVersion:
+        """Make a version of a model of a hub: ``hf:ORG/NAME@REVISION``, or a folder in the layout of a hub's cache.
+
+        Every file is held against the digest that the hub gives; of weights that are there twice the safetensors are
+        taken. What was downloaded is kept in the cache of this machine. *include* and *exclude* are patterns of paths.
+        Raises NotFound, Forbidden for terms that are not accepted yet, Corrupt, UnsafeModel, Unavailable.
+        """
+        from mainspring.client.hub import import_hub_model
+
+        kept = self._spool.parent
+        return import_hub_model(self.objects, self.hub, name, source, kept, endpoint, token, include, exclude)
 
     def start_run(
         self,

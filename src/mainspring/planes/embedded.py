@@ -24,6 +24,7 @@ from mainspring.protocols.mlflow.webhook_events import MlflowVocabulary
 from mainspring.registry.cards.service import Cards
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.history.service import Histories
+from mainspring.registry.hub.service import HubModels
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.promotions.service import Promotions
 from mainspring.registry.scanning.service import Scans
@@ -109,6 +110,7 @@ class Platform(Session):
             "histories": Histories(database),
             "promotions": Promotions(registry),
             "cards": Cards(database, objects, CardRuns(tracking)),
+            "hub": HubModels(Catalogue(registry)),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),
