@@ -9,7 +9,23 @@ from sqlalchemy import Connection, inspect, text
 from mainspring.core.errors import SchemaTooNew
 from mainspring.storage.sql.database import Database
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+    "0015",
+)
 """Every revision there is, oldest first; the files are in `migrations/versions`."""
 HEAD = REVISIONS[-1]
 
