@@ -51,8 +51,11 @@ def line(
     return Line(work=work, ours=shown, unit=unit, peer=peer, peer_value=theirs, floor=least, goal=bound, held=held)
 
 
-def report(area: str, lines: list[Line], *, write: bool = True) -> bool:
-    """Print the lines and *write* them, unless they are a part only; gives whether every goal was held."""
+def report(area: str, lines: list[Line], *, write: bool = True, parts: bool = False) -> bool:
+    """Print the lines and *write* them; gives whether every goal was held.
+
+    An area that is measured in *parts* keeps what was written before of other work.
+    """
     table = Table(title=f"bench {area}")
     for title in ("work", "ours", "unit", "peer", "its value", "ratio", "floor", "goal", ""):
         table.add_column(title, justify="left" if title in ("work", "unit", "peer", "") else "right")
@@ -65,7 +68,10 @@ def report(area: str, lines: list[Line], *, write: bool = True) -> bool:
     (console if console.is_terminal else Console(width=200)).print(table)
     if write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{area}.json").write_bytes(msgspec.json.format(msgspec.json.encode(lines), indent=1) + b"\n")
+        file = RESULTS / f"{area}.json"
+        known = msgspec.json.decode(file.read_bytes(), type=list[Line]) if parts and file.is_file() else []
+        kept = {one.work: one for one in known} | {one.work: one for one in lines}
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(list(kept.values())), indent=1) + b"\n")
     return all(one.held is not False for one in lines)
 
 

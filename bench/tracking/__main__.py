@@ -1,12 +1,13 @@
 """Tracking against MLflow's own server: ``python -m bench.tracking``; writes ``bench/results/tracking.json``.
 
 Both run on SQLite with all that they start: ``mainspring up`` with its control plane, data plane and worker, and
-``mlflow server`` with one worker, which is the cheapest for it. CPU is that of all processes of a server together, user
-and system, for each operation. The requests are those of MLflow's Python client, sent from a plain socket: the client's
-own cost is not in the numbers. Of several windows the best counts, on both sides.
+``mlflow server`` with one worker and without its processes for jobs, which is the cheapest for it. CPU is that of all
+processes of a server together, user and system, for each operation. The requests are those of MLflow's Python client,
+sent from a plain socket, so its own cost is not in the numbers. Of several windows the best counts, on both sides.
 
 ``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a fiftieth of everything, and
-``--large`` also a database of a million runs. Only a whole run writes its results.
+``--large`` also a database of a million runs. Lines that were measured beside the peer, and not quickly, replace those
+of the same work in the results.
 """
 
 from __future__ import annotations
@@ -72,10 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := sorted(set(names) - {*OPERATIONS, LARGE}):
         parser.error(f"--only {','.join(unknown)}: expected some of {', '.join(OPERATIONS)}")
     python = None if asked.no_peer else servers.peer_python()
-    whole = python is not None and not asked.quick and set(OPERATIONS) <= set(names)
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
-        found = list(lines(Path(folder), names, python, QUICK if asked.quick else 1.0))
-    report("tracking", found, write=whole)
+        found = []
+        for one in lines(Path(folder), names, python, QUICK if asked.quick else 1.0):
+            # The whole takes many minutes, most of them the peer's.
+            print(f"{one.work}: {one.ours:,} {one.unit}", file=sys.stderr, flush=True)
+            found.append(one)
+    report("tracking", found, write=python is not None and not asked.quick, parts=True)
     return 0
 
 

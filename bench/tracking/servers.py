@@ -161,13 +161,14 @@ def control(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def peer(python: Path, folder: Path, *, workers: int) -> Iterator[Server]:
-    """Run MLflow's server on ``folder/mlflow.db``."""
+def peer(python: Path, folder: Path, *, workers: int, jobs: bool = False) -> Iterator[Server]:
+    """Run MLflow's server on ``folder/mlflow.db``; without *jobs* it has no processes for those."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [str(python.parent / "mlflow"), "server", "--port", str(port), "--workers", str(workers)]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     name = f"mlflow {peer_version(python)}, {workers} worker{'s' * (workers > 1)}"
-    with running(name, command, port, folder, lambda: answers(f"http://127.0.0.1:{port}/health")) as server:
+    url, variables = f"http://127.0.0.1:{port}/health", {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(jobs).lower()}
+    with running(name, command, port, folder, lambda: answers(url), variables) as server:
         yield server

@@ -31,7 +31,7 @@ def judge(folder: Path, python: Path | None) -> Iterator[Line]:
     told = f"mlflow {servers.peer_version(python)}, 1 worker" if python else None
     peer_s, peer_mb = None, None
     if python:
-        peer_s, peer_mb = started(lambda home: servers.peer(python, home, workers=1), folder / "peer", 1)
+        peer_s, peer_mb = started(lambda home: servers.peer(python, home, workers=1, jobs=True), folder / "peer", 1)
     yield line("control plane on a new home until it answers", control_s, "s", peer=told, peer_value=peer_s, goal=1.5)
     yield line("its memory when it does nothing", control_mb, "MB", peer=told, peer_value=peer_mb, goal=130.0)
     yield line("mainspring up on a new home until all is ready", up_s, "s", peer=told, peer_value=peer_s)
