@@ -36,11 +36,15 @@ def open(home: str | None = None) -> Session:
 
 
 def connect(url: str) -> Session:
-    """Give a session with the control plane at *url*; raises Unavailable at the first call when nothing answers."""
+    """Give a session with the control plane at *url*; raises Unavailable at the first call when nothing answers.
+
+    Where a login is asked for, the setting ``token`` (MAINSPRING_TOKEN) has it.
+    """
     from mainspring.client.session import connect
     from mainspring.core.settings import load_settings
 
-    return connect(url, load_settings().settings.cache)
+    settings = load_settings().settings
+    return connect(url, settings.cache, settings.token)
 
 
 def start_run(

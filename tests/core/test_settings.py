@@ -87,3 +87,21 @@ def test_a_secret_in_a_url_is_never_listed(tmp_path: Path, url: str) -> None:
     (shown,) = [setting.value for setting in loaded.listing if setting.name == "database_url"]
     assert "secret" not in shown.replace("secret_access_key", "") and "***" in shown
     assert shown.startswith(url.partition(":")[0])
+
+
+def test_a_setting_that_is_a_secret_is_never_listed_nor_told_in_an_error(tmp_path: Path) -> None:
+    given = {"MAINSPRING_TOKEN": "hush-hush", "MAINSPRING_ADMIN_PASSWORD": "hush-hush"}
+    loaded = load_settings(environment=given, folder=tmp_path)
+    assert loaded.settings.token == "hush-hush"
+    listed = {setting.name: setting.value for setting in loaded.listing}
+    assert (listed["token"], listed["admin_password"]) == ("***", "***")
+    assert {setting.value for setting in load_settings(environment={}, folder=tmp_path).listing} >= {""}
+    (tmp_path / "mainspring.toml").write_text('token = ["hush-hush"]')
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings(environment={}, folder=tmp_path)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_permission_is_understood_in_any_case(tmp_path: Path) -> None:
+    found = load_settings({"auth_default_permission": "no_permissions"}, environment={}, folder=tmp_path).settings
+    assert found.auth_default_permission == "NO_PERMISSIONS"

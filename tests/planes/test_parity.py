@@ -29,6 +29,8 @@ from mainspring.runtime.uploads import Uploads
 WRITTEN_BY_HAND = {
     ("lineage", "trace"): "lineage",
     ("lineage", "events"): "events",
+    ("access", "create_user"): "user",
+    ("access", "set_password"): "user",
     ("webhooks", "create"): "webhook",
     ("webhooks", "update"): "webhook",
     ("garbage", "collect_garbage"): "gc",

@@ -43,6 +43,7 @@ COMMANDS = {
     "rollout": ("mainspring.cli.nouns:rollout", "Canaries: start, look, abort."),
     "prediction": ("mainspring.cli.nouns:prediction", "What was answered, and what turned out to be true."),
     "monitor": ("mainspring.cli.nouns:monitor", "Drift and performance: windows and alarms."),
+    "user": ("mainspring.cli.user:user", "Users, tokens and permissions."),
     "webhook": ("mainspring.cli.webhook:webhook", "Webhooks: tell others what happens."),
     "trigger": ("mainspring.cli.nouns:trigger", "What starts a retraining; approvals."),
 }

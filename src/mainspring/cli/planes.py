@@ -26,16 +26,24 @@ _POLL_S = 0.05
 @click.option("--port", type=int, default=None, help="Port of the control plane; 0 takes a free one.")
 @click.option("--data-port", type=int, default=None, help="Port of the data plane; 0 takes a free one.")
 @click.option("--workers", type=int, default=None, help="Processes that answer predictions.")
+@click.option("--auth", is_flag=True, default=None, help="Ask for a login: HTTP Basic or a token.")
 @click.option("--testing", is_flag=True, help="Let POST /testing/reset empty it all; refuses a home that holds data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON once everything is ready.")
 def up(
-    home: str | None, port: int | None, data_port: int | None, workers: int | None, testing: bool, as_json: bool
+    home: str | None,
+    port: int | None,
+    data_port: int | None,
+    workers: int | None,
+    auth: bool | None,
+    testing: bool,
+    as_json: bool,
 ) -> None:
     """Start the control plane, the data plane and the job workers, and stay until SIGTERM or Ctrl-C."""
+    from mainspring.planes.first_login import ADMIN, PASSWORD_FILE
     from mainspring.planes.up import Running, run_up
 
     click.get_current_context().ensure_object(dict)["as_json"] = as_json
-    flags = {"home": home, "port": port, "data_port": data_port, "data_workers": workers}
+    flags = {"home": home, "port": port, "data_port": data_port, "data_workers": workers, "auth": auth}
     settings = load_settings(flags).settings
     started = time.monotonic()
 
@@ -47,6 +55,9 @@ def up(
         click.echo(f"  control  {running.control}   API: {running.control}/openapi.json")
         click.echo(f"  data     {running.data}   metrics: {running.data}/metrics")
         click.echo(f"  home     {running.home}   logs: {running.home}/logs")
+        password = Path(running.home) / PASSWORD_FILE
+        if settings.auth and password.exists():
+            click.echo(f"  login    {ADMIN}, with the password in {password}")
         click.echo("Stop it with Ctrl-C, or `mainspring down` from anywhere.")
 
     run_up(settings, announce, None if as_json else _tell, testing=testing)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from mainspring.client.credentials import login
 from mainspring.client.objects import RemoteObjects
 from mainspring.client.places import check_url, spool_of
 from mainspring.client.remote import remote
@@ -23,6 +24,7 @@ from mainspring.lineage.model import Direction, Trace
 from mainspring.storage.objects.tree import put_tree
 
 if TYPE_CHECKING:
+    from mainspring.access.service import Access
     from mainspring.client.logging import RunLogger, Value
     from mainspring.datasets.evaluation.service import EvaluationDatasets
     from mainspring.datasets.model import DatasetVersion
@@ -84,6 +86,7 @@ SERVICES = {
     "triggers": "mainspring.triggers.service:Triggers",
     "webhooks": "mainspring.webhooks.service:Webhooks",
     "garbage": "mainspring.retention.service:GarbageCollector",
+    "access": "mainspring.access.service:Access",
 }
 """The services of a platform by the name of the session's attribute; the order is that of the loop."""
 
@@ -121,6 +124,7 @@ class Session:
     triggers: Triggers
     webhooks: Webhooks
     garbage: GarbageCollector
+    access: Access
 
     def __init__(
         self, services: dict[str, Any], objects: ObjectStore, close: Callable[[], None], *, spool: Path
@@ -279,16 +283,17 @@ class Session:
         self.close()
 
 
-def connect(url: str, cache: str = Settings().cache) -> Session:
+def connect(url: str, cache: str = Settings().cache, token: str = "") -> Session:
     """Give a session with the control plane at *url*, such as ``http://127.0.0.1:7700``; *cache* as in the settings.
 
-    Raises InvalidRequest for what is no URL of HTTP; whether somebody answers there, the first call tells.
+    With a *token* it logs in. Raises InvalidRequest for what is no URL of HTTP; whether somebody answers there, the
+    first call tells.
     """
     from importlib import import_module
 
     check_url(url)
 
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", **login(token)}
     http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(600.0, connect=5.0))
     services: dict[str, Any] = {}
     for name, place in SERVICES.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mainspring.client.capture.origin import OriginWatcher
 from mainspring.client.capture.watchers import Captures, Watcher
+from mainspring.client.credentials import login, owner_token
 from mainspring.client.entries import Start
 from mainspring.client.logging import MAX_SPOOL_BYTES, RunLogger, Value
 from mainspring.client.places import check_url, offline_folder, spool
@@ -98,24 +99,24 @@ def reach(settings: Settings, open_home: Callable[[Settings], Receiver]) -> Rece
     from mainspring.runtime.home_lock import home_owner
 
     if settings.url:
-        return FarReceiver(settings.url)
+        return FarReceiver(settings.url, settings.token)
     owner = home_owner(settings.home)
     if owner is not None and "control" in owner.urls:
-        return FarReceiver(owner.urls["control"])
+        return FarReceiver(owner.urls["control"], settings.token or owner_token(settings.home))
     return open_home(settings)
 
 
 class FarReceiver:
     """The part of a control plane that takes in runs; opening all of a session takes longer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         import httpx2
 
         from mainspring.client.objects import RemoteObjects
         from mainspring.client.remote import remote
         from mainspring.tracking.service import Tracking
 
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **login(token)}
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(_TIMEOUT_S, connect=5.0))
         self.tracking: Tracking = remote(Tracking, self._http)
         self.objects: ObjectStore = RemoteObjects(self._http)

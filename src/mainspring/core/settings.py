@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kv_url: str = ""
     """``lmdb:///DIR`` or ``redis://HOST``."""
     host: Text = "127.0.0.1"
-    """Address that the servers bind; only loopback is allowed until authentication is built."""
+    """Address that the control plane binds; any other than loopback needs `auth`. The data plane stays on loopback."""
     port: Port = 7700
     """Port of the control plane; 0 takes a free one."""
     data_port: Port = 7701
@@ -95,6 +95,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a receiver of webhooks may take for its answer."""
     secret_key_file: str = ""
     """The key that secrets in the database are sealed with; empty: ``secret.key`` in ``home``, made when needed."""
+    auth: bool = False
+    """Whether the control plane asks for a login: HTTP Basic or a token."""
+    auth_default_permission: Literal["NO_PERMISSIONS", "READ", "USE", "EDIT", "MANAGE"] = "READ"
+    """What every user may do with what no permission was given on."""
+    admin_password: str = ""
+    """Password of the first admin; empty: one is made up and kept in ``admin-password`` in ``home``."""
+    token: str = ""
+    """Token that a client logs in with, where a login is asked for."""
     log_level: Level = "info"
     """``debug``, ``info``, ``warning`` or ``error``."""
 
@@ -114,6 +122,8 @@ class Loaded(msgspec.Struct, frozen=True):
     listing: list[Setting]
 
 
+SECRET = frozenset({"admin_password", "token"})
+"""Settings that are never shown, nor handed to processes that have no use for them."""
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -142,7 +152,7 @@ def load_settings(
         if value is not None:
             found[name] = Setting(name, _checked(name, value, origin), origin)
     settings = Settings(**{name: setting.value for name, setting in found.items()})
-    return Loaded(settings, [Setting(s.name, _shown(s.value), s.origin) for s in found.values()])
+    return Loaded(settings, [Setting(s.name, _shown(s.value, s.name), s.origin) for s in found.values()])
 
 
 def _from_file(file: Path, *, required: bool) -> list[tuple[str, Any, str]]:
@@ -182,7 +192,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     try:
         if choices and isinstance(value, str):
-            value = value.lower()
+            # Choices are read in any case.
+            value = next((choice for choice in choices if choice.lower() == value.lower()), value)
         found = msgspec.convert(value, kind, strict=False)
         if isinstance(found, float) and not math.isfinite(found):
             raise ValueError("Expected a finite number")
@@ -190,8 +201,12 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         return str(Path(found).expanduser()) if name == "home" else found
     except (ValueError, RuntimeError) as error:
         expected = f"expected one of {', '.join(choices)}" if choices else error
-        raise InvalidRequest(f"{origin}: setting {name!r} is {_shown(value)!r}: {expected}", setting=name) from None
+        raise InvalidRequest(
+            f"{origin}: setting {name!r} is {_shown(value, name)!r}: {expected}", setting=name
+        ) from None
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, name: str) -> Any:
+    if name in SECRET and value:
+        return "***"
     return without_secrets(value) if isinstance(value, str) else value

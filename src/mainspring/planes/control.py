@@ -16,17 +16,23 @@ from typing import Any
 
 import msgspec
 import uvloop
+from starlette.types import ASGIApp
 
+from mainspring.access.rules import Rulebook
 from mainspring.client.session import SERVICES
 from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.core.settings import Settings, load_settings
 from mainspring.planes.background import Background
 from mainspring.planes.embedded import Platform
 from mainspring.planes.emptying import Emptying, testing_routes
+from mainspring.planes.first_login import forget_owner_token, make_first_admin, make_owner_token
 from mainspring.planes.front import Front
+from mainspring.planes.gate import Behind, Gate
 from mainspring.protocols.mlflow.app import mlflow_routes
+from mainspring.protocols.mlflow.guarding import MlflowRules
 from mainspring.protocols.mlflow.server import MlflowServer
 from mainspring.protocols.native.app import application
+from mainspring.protocols.native.guarding import NativeRules
 from mainspring.protocols.native.objects import object_routes
 from mainspring.runtime.http.asgi import AsgiBridge
 from mainspring.runtime.http.limits import Limits
@@ -77,6 +83,7 @@ def serve(settings: Settings, *, testing: bool = False) -> None:
         extra=[*objects, *mlflow, *(testing_routes(emptying, threads) if emptying else [])],
         metrics=metrics.render,
         calls=calls,
+        guarded=settings.auth,
     )
     background.start()
     # What was loaded lives as long as the process, and requests make and drop thousands of objects, in no cycle.
@@ -89,6 +96,24 @@ def serve(settings: Settings, *, testing: bool = False) -> None:
         background.stop()
         threads.close()
         platform.close()
+        if settings.auth:
+            forget_owner_token(platform.home)
+
+
+def _gate(platform: Platform, threads: Threads, app: ASGIApp) -> Gate:
+    """Give what asks for a login before every call."""
+    settings = platform.settings
+    make_first_admin(platform.access, platform.home, settings.admin_password)
+    services = [getattr(platform, name) for name in SERVICES]
+    rulebooks: list[Rulebook] = [MlflowRules(platform), NativeRules(platform, services)]
+    return Gate(
+        app,
+        platform.access,
+        rulebooks,
+        threads,
+        owner_token=make_owner_token(platform.home),
+        max_body_bytes=settings.max_request_bytes,
+    )
 
 
 async def _answer(
@@ -101,7 +126,10 @@ async def _answer(
     platform.tracking.experiments.default()  # Calls that name none mean it, and do not look whether it is there.
     # PostgreSQL has many writers, and groups their commits itself.
     turns = WriteTurns(platform.database) if platform.database.one_writer else None
-    front = Front(MlflowServer(platform, threads, turns, calls), AsgiBridge(app, listener.getsockname()[:2]))
+    mlflow, address = MlflowServer(platform, threads, turns, calls), listener.getsockname()[:2]
+    front: Front | AsgiBridge = Front(mlflow, AsgiBridge(app, address))
+    if settings.auth:
+        front = AsgiBridge(_gate(platform, threads, Behind(mlflow, app)), address)
     limits = Limits(max_body_bytes=settings.max_request_bytes)
     server = await serve_http(front.handle, limits=limits, listener=listener, streams=MlflowServer.streams)
     await ended.wait()

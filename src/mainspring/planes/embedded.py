@@ -7,6 +7,8 @@ from typing import Any
 
 import mainspring.runtime.outbox_store
 import mainspring.runtime.timers  # noqa: F401  (no service below imports them, and they have tables too)
+from mainspring.access.service import Access
+from mainspring.client.credentials import owner_token
 from mainspring.client.session import Session, connect
 from mainspring.core.errors import Unavailable
 from mainspring.core.settings import Settings
@@ -121,6 +123,7 @@ class Platform(Session):
             "garbage": GarbageCollector(database, objects),
             "triggers": Triggers(database, pipelines, monitoring, predictions, hold=hold_during(rollouts)),
             "webhooks": self._webhooks(),
+            "access": Access(database, self.settings.auth_default_permission),
         }
 
     def _webhooks(self) -> Webhooks:
@@ -142,8 +145,8 @@ def open_platform(settings: Settings) -> Platform:
 def attach(settings: Settings) -> Session:
     """Give a session with what *settings* mean: a control plane by URL, the one that runs on the home, or the home."""
     if settings.url:
-        return connect(settings.url, settings.cache)
+        return connect(settings.url, settings.cache, settings.token)
     owner = home_owner(settings.home)
     if owner is not None and "control" in owner.urls:
-        return connect(owner.urls["control"], settings.cache)
+        return connect(owner.urls["control"], settings.cache, settings.token or owner_token(settings.home))
     return open_platform(settings)

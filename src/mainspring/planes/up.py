@@ -15,7 +15,7 @@ from types import FrameType
 import msgspec
 
 from mainspring.core.errors import BY_CODE, Conflict, InvalidRequest, MainspringError, Unavailable
-from mainspring.core.settings import Settings
+from mainspring.core.settings import SECRET, Settings
 from mainspring.planes.testing_home import claim, unclaim
 from mainspring.runtime.home_lock import HomeLock
 from mainspring.runtime.supervisor import ProcessEvent, ProcessSpec, Supervisor
@@ -49,17 +49,21 @@ def run_up(
     Raises Conflict when the home is in use or a port is taken, Unavailable when the home cannot be written or a process
     does not start, and what the control plane said when it could not start, such as SchemaTooNew.
     """
-    if settings.host not in _LOOPBACK:
+    if settings.host not in _LOOPBACK and not settings.auth:
         raise InvalidRequest(
-            f"host is {settings.host!r}: without authentication only loopback is served; set host to 127.0.0.1 and let "
-            "a proxy that knows your users answer the network"
+            f"host is {settings.host!r}: without authentication only loopback is served; ask for logins with --auth, "
+            "or set host to 127.0.0.1 and let a proxy that knows your users answer the network"
         )
+    if testing and settings.auth:
+        raise InvalidRequest("a testing platform can be emptied by anybody: it asks for no login, leave --auth out")
+    # Predictions ask for no login.
+    data_host = settings.host if settings.host in _LOOPBACK else "127.0.0.1"
     home = Path(settings.home).absolute()
     stopping = stop or threading.Event()
     with (
         HomeLock(home) as lock,
         _reserved(settings.host, settings.port, "port") as control_port,
-        _reserved(settings.host, settings.data_port, "data_port") as data_port,
+        _reserved(data_host, settings.data_port, "data_port") as data_port,
         _signals(stopping),
     ):
         # Under the lock: nobody else runs on the home, and it is written down what it is for.
@@ -69,7 +73,7 @@ def run_up(
             unclaim(home)
         running = Running(
             control=f"http://{settings.host}:{control_port}",
-            data=f"http://{settings.host}:{data_port}",
+            data=f"http://{data_host}:{data_port}",
             home=str(home),
             pid=os.getpid(),
         )
@@ -142,7 +146,9 @@ def _stop_early(supervisor: Supervisor, stopping: threading.Event, started: thre
 def _specs(
     settings: Settings, home: Path, running: Running, control_port: int, data_port: int, testing: bool
 ) -> list[ProcessSpec]:
-    base = environment(msgspec.structs.replace(settings, home=str(home), port=control_port, data_port=data_port))
+    full = environment(msgspec.structs.replace(settings, home=str(home), port=control_port, data_port=data_port))
+    # What runs in the other processes, the code of steps among it, has no use for secrets.
+    base = {**full, **{f"MAINSPRING_{name.upper()}": "" for name in SECRET}}
     # The supervisor gives more time than the drain takes, so that only what hangs is killed.
     grace = settings.drain_timeout_s + 5.0
 
@@ -150,7 +156,7 @@ def _specs(
         return ProcessSpec(
             name=name,
             command=[sys.executable, "-m", module, *arguments],
-            environment=base,
+            environment=full if name == "control" else base,
             ready=ready,
             stop_grace_s=grace,
         )
@@ -175,7 +181,7 @@ def _specs(
 def _data_options(settings: Settings, home: Path, port: int, worker: str) -> list[str]:
     options = {
         "home": home,
-        "host": settings.host,
+        "host": settings.host if settings.host in _LOOPBACK else "127.0.0.1",
         "port": port,
         "worker": worker,
         "max-body-bytes": settings.max_request_bytes,

@@ -29,6 +29,7 @@ from mainspring.protocols.mlflow import (
     server_info,
     trace_metrics,
     traces,
+    users,
     webhooks,
 )
 from mainspring.protocols.mlflow.answering import Observer, answered
@@ -49,8 +50,9 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 def all_calls() -> Iterable[Call]:
     """Give every call of the protocol that is a request and an answer in JSON."""
     nouns = (experiments, runs, logged_values, metrics, inputs, artifacts, server_info, prompt_runs)
-    for noun in (*nouns, registered_models, model_versions, logged_models, webhooks):
+    for noun in (*nouns, registered_models, model_versions, logged_models, webhooks, users):
         yield from noun.calls.calls
+    yield from users.newer.calls
     # Before the traces, whose paths have arguments that these fit.
     yield from correlations.calls.calls
     yield from trace_metrics.calls.calls

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
+from mainspring.access.service import Access
 from mainspring.datasets.evaluation.service import EvaluationDatasets
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.logged.service import LoggedModels
@@ -38,6 +39,7 @@ class Services(Protocol):
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     webhooks: Webhooks
+    access: Access
     objects: ObjectStore
     database: Database
 

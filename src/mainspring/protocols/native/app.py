@@ -31,8 +31,12 @@ def application(
     extra: Sequence[BaseRoute] = (),
     metrics: Callable[[], bytes] | None = None,
     calls: Calls | None = None,
+    guarded: bool = False,
 ) -> ASGIApp:
-    """Build the application. *extra* are routes written by hand (object bytes); they come first."""
+    """Build the application. *extra* are routes written by hand (object bytes); they come first.
+
+    Only loopback may call, unless it is *guarded* by who asks for a login.
+    """
     listed = list(services)
     own = [Route("/health", _health)]
     if metrics is not None:
@@ -44,7 +48,7 @@ def application(
         routes=[*own, *extra, *routes(listed, threads, max_body_bytes, calls)],
         exception_handlers={HTTPException: http_exception, Exception: unexpected},
     )
-    return _OnlyLoopback(app)
+    return app if guarded else _OnlyLoopback(app)
 
 
 def _fixed(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:

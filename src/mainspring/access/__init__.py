@@ -1,0 +1,1 @@
+"""Who may do what: users, their tokens, and their permissions on experiments and models."""
