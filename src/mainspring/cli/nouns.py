@@ -66,6 +66,12 @@ issue = ServiceGroup(
     "issues",
     help="Issues: what goes wrong in an application, found in its traces.",
 )
+label_schema = ServiceGroup(
+    "label-schema",
+    "mainspring.traces.label_schemas.service:LabelSchemas",
+    "label_schemas",
+    help="Label schemas: the questions that people answer about traces.",
+)
 evaluation_dataset = ServiceGroup(
     "evaluation-dataset",
     "mainspring.datasets.evaluation.service:EvaluationDatasets",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mainspring.scorers.service import Scorers
     from mainspring.storage.objects.store import ObjectStore
     from mainspring.traces.issues.service import Issues
+    from mainspring.traces.label_schemas.service import LabelSchemas
     from mainspring.traces.metrics.service import TraceMetrics
     from mainspring.traces.service import Traces
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
@@ -68,6 +69,7 @@ SERVICES = {
     "traces": "mainspring.traces.service:Traces",
     "trace_metrics": "mainspring.traces.metrics.service:TraceMetrics",
     "issues": "mainspring.traces.issues.service:Issues",
+    "label_schemas": "mainspring.traces.label_schemas.service:LabelSchemas",
     "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
     "scorers": "mainspring.scorers.service:Scorers",
     "registry": "mainspring.registry.service:Registry",
@@ -106,6 +108,7 @@ class Session:
     traces: Traces
     trace_metrics: TraceMetrics
     issues: Issues
+    label_schemas: LabelSchemas
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     registry: Registry

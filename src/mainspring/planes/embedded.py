@@ -44,6 +44,7 @@ from mainspring.storage.secrets import SecretBox
 from mainspring.storage.sql.database import Database, open_database, sqlite_url
 from mainspring.storage.tables.store import open_tables
 from mainspring.traces.issues.service import Issues
+from mainspring.traces.label_schemas.service import LabelSchemas
 from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.organising.experiments import ExperimentOrganiser
@@ -105,6 +106,7 @@ class Platform(Session):
             "traces": Traces(database),
             "trace_metrics": TraceMetrics(database),
             "issues": Issues(database, tracking.experiments.get),
+            "label_schemas": LabelSchemas(database, tracking.experiments.get),
             "evaluation_datasets": EvaluationDatasets(database, tracking.experiments.get),
             "scorers": Scorers(database, tracking.experiments.get),
             "registry": registry,

@@ -26,6 +26,7 @@ REVISIONS = (
     "0014",
     "0015",
     "0016",
+    "0017",
 )
 """Every revision there is, oldest first; the files are in `migrations/versions`."""
 HEAD = REVISIONS[-1]

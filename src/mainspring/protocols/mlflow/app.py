@@ -17,6 +17,7 @@ from mainspring.protocols.mlflow import (
     experiments,
     inputs,
     issues,
+    label_schemas,
     logged_models,
     logged_values,
     metrics,
@@ -58,7 +59,7 @@ def all_calls() -> Iterable[Call]:
     yield from trace_metrics.calls.calls
     for of_traces in (traces.calls, traces.older, older_traces.calls, assessments.calls):
         yield from of_traces.calls
-    for of_evaluation in (evaluation_datasets.calls, scorers.calls, issues.calls):
+    for of_evaluation in (evaluation_datasets.calls, scorers.calls, issues.calls, label_schemas.calls):
         yield from of_evaluation.calls
 
 

@@ -18,6 +18,7 @@ from mainspring.scorers.service import Scorers
 from mainspring.storage.objects.store import ObjectStore
 from mainspring.storage.sql.database import Database, Work
 from mainspring.traces.issues.service import Issues
+from mainspring.traces.label_schemas.service import LabelSchemas
 from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
@@ -36,6 +37,7 @@ class Services(Protocol):
     traces: Traces
     trace_metrics: TraceMetrics
     issues: Issues
+    label_schemas: LabelSchemas
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     webhooks: Webhooks
