@@ -12,6 +12,10 @@ WRITER = "log"
 """The folder of the entries of one logger, inside its own folder."""
 OBJECTS = "objects"
 """The folder of the files that one logger keeps, by their digests."""
+OUTPUT = "output"
+"""The folder of what the run printed."""
+OUTPUT_LOG = "logs/output.log"
+"""The artifact that it becomes."""
 DESCRIPTION = "run.json"
 
 

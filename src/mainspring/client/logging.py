@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import Any
 
 from mainspring.client import forking
-from mainspring.client.capture.watchers import Watcher
+from mainspring.client.capture.wanted import watchers_for
+from mainspring.client.capture.watchers import Captures, Watcher
 from mainspring.client.entries import Description, End, Entry, Left, Start
 from mainspring.client.numbers import points_of
 from mainspring.client.queueing import RunQueue
@@ -59,7 +60,6 @@ class RunLogger:
         spool: Path,
         begin: Start | None = None,
         own: bool = True,
-        watchers: Sequence[Watcher] = (),
         offline: bool = False,
         max_queued: int = MAX_QUEUED,
         max_bytes: int = MAX_SPOOL_BYTES,
@@ -76,7 +76,7 @@ class RunLogger:
         self._params: dict[str, str] = {}
         self._keys: set[str] = set()
         self._step, self._stepping = 0, threading.Lock()
-        self._spool, self._watchers = spool, [*watchers]
+        self._spool, self._watchers = spool, list[Watcher]()
         self._closing = self._sent = self._ended = self._at_end = False
         self._process, self._joining, self._forked = os.getpid(), threading.Lock(), False
         self._primary, self._limit = own, max_queued
@@ -107,6 +107,11 @@ class RunLogger:
         if not self.offline:
             self._sending = threading.Thread(target=self._send_often, name="run-sender", daemon=True)
             self._sending.start()
+
+    def watch(self, captures: Captures) -> None:
+        """Record what else is wanted of this run from now on."""
+        self._watchers = watchers_for(captures, self._queue)
+        self._written.set()
 
     @property
     def refused(self) -> list[str]:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mainspring.client.capture.origin import OriginWatcher
-from mainspring.client.capture.watchers import Captures, Watcher
+from mainspring.client.capture.watchers import Captures
 from mainspring.client.credentials import login, owner_token
 from mainspring.client.entries import Start
 from mainspring.client.logging import MAX_SPOOL_BYTES, RunLogger, Value
@@ -57,22 +56,13 @@ def start_run(
         begin = Start(id, experiment, name, parent, texts, labels, datetime.now(UTC))
     elif primary:
         begin = Start(id, experiment, name, parent, {}, {}, datetime.now(UTC), resume=True)
-    watchers = watchers_for(Captures.parse(capture)) if primary else []
-    logger = RunLogger(
-        link, id, spool=spool, begin=begin, watchers=watchers, own=primary, offline=offline, max_bytes=max_bytes
-    )
+    captures = Captures.parse(capture if primary else "none")
+    logger = RunLogger(link, id, spool=spool, begin=begin, own=primary, offline=offline, max_bytes=max_bytes)
     if run is not None:
         logger.log_params(texts)
         logger.set_tags(labels)
+    logger.watch(captures)
     return logger
-
-
-def watchers_for(captures: Captures) -> list[Watcher]:
-    """Give what watches a run of which these things are wanted."""
-    watchers: list[Watcher] = []
-    if not captures.names.isdisjoint({"command", "environment", "code"}):
-        watchers.append(OriginWatcher(captures))
-    return watchers
 
 
 def start_run_by(

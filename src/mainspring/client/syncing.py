@@ -14,7 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from mainspring.client.entries import DESCRIPTION, WRITER, Description, End, Left
+from mainspring.client.capture.reading import kept_output
+from mainspring.client.entries import DESCRIPTION, OUTPUT, OUTPUT_LOG, WRITER, Description, End, Left
 from mainspring.client.sending import MAX_REFUSED, Link, Receiver, Sender
 from mainspring.core.errors import Conflict, InvalidRequest, MainspringError
 from mainspring.runtime.spool_writer import is_abandoned
@@ -115,6 +116,8 @@ def _end_if_killed(link: Link, about: Description, sender: Sender, folder: Path)
     tracking = link.receiver().tracking
     if tracking.get_run(about.run).run.status != "running":
         return
+    if text := kept_output(folder / OUTPUT):
+        tracking.put_artifact(about.run, OUTPUT_LOG, text)
     last = max((file.stat().st_mtime for file in (folder / WRITER).glob("*.seg")), default=None)
     ended = None if last is None else datetime.fromtimestamp(last, UTC)
     with suppress(Conflict):  # Somebody else ended it.

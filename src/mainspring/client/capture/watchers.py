@@ -11,6 +11,9 @@ from mainspring.core.errors import InvalidRequest
 
 CAPTURES = ("command", "environment", "code", "output", "system")
 
+HELPERS: set[int] = set()
+"""Processes of ours, which are none of the run's."""
+
 
 class Watcher(Protocol):
     """Adds to the entries of a run what it sees; the logger's writing thread looks after it twice a second."""
