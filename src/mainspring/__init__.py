@@ -9,7 +9,7 @@ session = ms.connect(url)          # the same calls, at a running control plane
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mainspring.version import __version__
 
@@ -17,11 +17,50 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.client.logging import RunLogger, Value
+    from mainspring.client.media.audio import Audio
+    from mainspring.client.media.documents import Figure, Html, Table, Text
+    from mainspring.client.media.graph import ModelGraph
+    from mainspring.client.media.image import Image
+    from mainspring.client.media.shapes import Histogram, Object3D
     from mainspring.client.sending import Receiver
     from mainspring.client.session import Session
     from mainspring.core.settings import Settings
 
-__all__ = ["__version__", "connect", "open", "start_run"]
+_MEDIA = {
+    "Audio": "audio",
+    "Figure": "documents",
+    "Histogram": "shapes",
+    "Html": "documents",
+    "Image": "image",
+    "ModelGraph": "graph",
+    "Object3D": "shapes",
+    "Table": "documents",
+    "Text": "documents",
+}
+
+__all__ = [
+    "Audio",
+    "Figure",
+    "Histogram",
+    "Html",
+    "Image",
+    "ModelGraph",
+    "Object3D",
+    "Table",
+    "Text",
+    "__version__",
+    "connect",
+    "open",
+    "start_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MEDIA:
+        raise AttributeError(f"module 'mainspring' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"mainspring.client.media.{_MEDIA[name]}"), name)
 
 
 def open(home: str | None = None) -> Session:

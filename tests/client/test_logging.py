@@ -26,6 +26,8 @@ from mainspring.core.ids import new_id
 from mainspring.runtime.spool_writer import is_abandoned
 from mainspring.storage.objects.store import open_objects
 from mainspring.storage.sql.database import Database
+from mainspring.tracking.alerts.service import Alerts
+from mainspring.tracking.media.service import Media
 from mainspring.tracking.model import RunDetails
 from mainspring.tracking.service import Tracking
 from tests.holds.running import eventually
@@ -36,6 +38,7 @@ class Here:
 
     def __init__(self, tracking: Tracking) -> None:
         self.tracking, self.objects = tracking, tracking.objects
+        self.media, self.alerts = Media(tracking.database), Alerts(tracking.database)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -34,6 +34,8 @@ COMMANDS = {
     "trace-metric": ("mainspring.cli.nouns:trace_metric", "What many traces say together."),
     "issue": ("mainspring.cli.nouns:issue", "What goes wrong in an application."),
     "label-schema": ("mainspring.cli.nouns:label_schema", "What people answer about traces."),
+    "media": ("mainspring.cli.nouns:media", "Images, sounds, tables, figures that runs left behind."),
+    "alert": ("mainspring.cli.nouns:alert", "What runs said that somebody should know."),
     "evaluation-dataset": ("mainspring.cli.nouns:evaluation_dataset", "Cases by which applications are judged."),
     "scorer": ("mainspring.cli.nouns:scorer", "How answers are judged."),
     "gc": ("mainspring.cli.garbage:collect", "Remove for good what was deleted, and what nothing refers to."),

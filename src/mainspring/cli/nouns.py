@@ -72,6 +72,20 @@ label_schema = ServiceGroup(
     "label_schemas",
     help="Label schemas: the questions that people answer about traces.",
 )
+media = ServiceGroup(
+    "media",
+    "mainspring.tracking.media.service:Media",
+    "media",
+    help="Images, sounds, tables, figures and so on that runs left behind, by key and step.",
+    verbs={"list_media": "list", "media_keys": "keys", "log_media": "log"},
+)
+alert = ServiceGroup(
+    "alert",
+    "mainspring.tracking.alerts.service:Alerts",
+    "alerts",
+    help="What runs said that somebody should know.",
+    verbs={"list_alerts": "list", "raise_alert": "raise"},
+)
 evaluation_dataset = ServiceGroup(
     "evaluation-dataset",
     "mainspring.datasets.evaluation.service:EvaluationDatasets",

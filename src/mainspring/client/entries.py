@@ -6,6 +6,8 @@ from datetime import datetime
 
 import msgspec
 
+from mainspring.tracking.alerts.model import AlertLevel
+from mainspring.tracking.media.model import MediaItem
 from mainspring.tracking.model import Environment, RunEnd, SourceCode
 
 WRITER = "log"
@@ -79,6 +81,23 @@ class File(msgspec.Struct, frozen=True, tag="file"):
     digest: str
 
 
+class Shown(msgspec.Struct, frozen=True, tag="shown"):
+    """Some artifacts are media."""
+
+    run: str
+    items: list[MediaItem]
+
+
+class Alerted(msgspec.Struct, frozen=True, tag="alerted"):
+    """The program said that somebody should look at the run."""
+
+    run: str
+    title: str
+    text: str
+    level: AlertLevel
+    raised: datetime
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
     """The run ended."""
 
@@ -93,6 +112,6 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
     run: str
 
 
-Entry = Start | Origin | Batch | Content | File | End | Left
+Entry = Start | Origin | Batch | Content | File | Shown | Alerted | End | Left
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode

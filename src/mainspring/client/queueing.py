@@ -66,9 +66,14 @@ class RunQueue:
                 lost = len(self.metrics) + len(self.texts)
                 self.metrics.clear()
                 self.texts.clear()
-                if lost and not self.dropped:
-                    _log.warning("run %s: nothing more can be kept, from now on it is lost: %s", self.run, full)
-                self.dropped += lost
+                self.lose(lost, full)
+
+    def lose(self, values: int, reason: Exception) -> None:
+        """Count values for which there is no room, and say so once."""
+        with self._lock:
+            if values and not self.dropped:
+                _log.warning("run %s: nothing more can be kept, from now on it is lost: %s", self.run, reason)
+            self.dropped += values
 
     def write(self) -> None:
         """Move what waits in memory to the disk; what cannot be written stays, and Unavailable or OverLimit is raised.

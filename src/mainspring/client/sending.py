@@ -14,14 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mainspring.client.entries import OBJECTS, Batch, Content, End, Entry, File, Origin, Start, decode
+from mainspring.client.entries import OBJECTS, Alerted, Batch, Content, End, Entry, File, Origin, Shown, Start, decode
 from mainspring.client.keeping import KeptFiles
-from mainspring.core.errors import MainspringError, NotFound, Unavailable
+from mainspring.core.errors import Forbidden, MainspringError, NotFound, Unauthenticated, Unavailable
 from mainspring.runtime.spool import Position, SpoolReader
 from mainspring.tracking.model import Metric
 
 if TYPE_CHECKING:
     from mainspring.storage.objects.store import ObjectStore
+    from mainspring.tracking.alerts.service import Alerts
+    from mainspring.tracking.media.service import Media
     from mainspring.tracking.service import Tracking
 
 MAX_REFUSED = 1_000
@@ -35,6 +37,12 @@ class Receiver(Protocol):
 
     @property
     def tracking(self) -> Tracking: ...
+
+    @property
+    def media(self) -> Media: ...
+
+    @property
+    def alerts(self) -> Alerts: ...
 
     @property
     def objects(self) -> ObjectStore: ...
@@ -191,6 +199,12 @@ class Sender:
         elif isinstance(entry, File):
             self._send_file(receiver, entry)
             self.files += 1
+        elif isinstance(entry, Shown):
+            receiver.media.log_media(entry.run, entry.items)
+        elif isinstance(entry, Alerted):
+            receiver.alerts.raise_alert(
+                entry.run, entry.title, entry.text, entry.level, entry.raised, writer=self._name, sequence=number or 0
+            )
         elif isinstance(entry, End):
             tracking.finish_run(entry.run, entry.status, entry.ended)
 
@@ -205,7 +219,8 @@ class Sender:
 
 def _raise_again_if_passing(error: MainspringError) -> None:
     # A run that is not found may be one whose start is still in another logger's spool.
-    if error.retryable or error.status >= 500 or isinstance(error, NotFound):
+    # Nor is anything lost because a token has expired.
+    if error.retryable or error.status >= 500 or isinstance(error, NotFound | Unauthenticated | Forbidden):
         raise error
 
 

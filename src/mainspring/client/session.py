@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mainspring.traces.label_schemas.service import LabelSchemas
     from mainspring.traces.metrics.service import TraceMetrics
     from mainspring.traces.service import Traces
+    from mainspring.tracking.alerts.service import Alerts
+    from mainspring.tracking.media.service import Media
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
     from mainspring.tracking.organising.runs import RunOrganiser
     from mainspring.tracking.service import Tracking
@@ -70,6 +72,8 @@ SERVICES = {
     "trace_metrics": "mainspring.traces.metrics.service:TraceMetrics",
     "issues": "mainspring.traces.issues.service:Issues",
     "label_schemas": "mainspring.traces.label_schemas.service:LabelSchemas",
+    "media": "mainspring.tracking.media.service:Media",
+    "alerts": "mainspring.tracking.alerts.service:Alerts",
     "evaluation_datasets": "mainspring.datasets.evaluation.service:EvaluationDatasets",
     "scorers": "mainspring.scorers.service:Scorers",
     "registry": "mainspring.registry.service:Registry",
@@ -109,6 +113,8 @@ class Session:
     trace_metrics: TraceMetrics
     issues: Issues
     label_schemas: LabelSchemas
+    media: Media
+    alerts: Alerts
     evaluation_datasets: EvaluationDatasets
     scorers: Scorers
     registry: Registry

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mainspring.client.capture.watchers import Captures
 from mainspring.client.credentials import login, owner_token
 from mainspring.client.entries import Start
-from mainspring.client.logging import MAX_SPOOL_BYTES, RunLogger, Value
+from mainspring.client.logging import RunLogger, Value
 from mainspring.client.places import check_url, offline_folder, spool
 from mainspring.client.sending import Link, Receiver
+from mainspring.client.spooled import MAX_SPOOL_BYTES
 from mainspring.core.ids import new_id
 from mainspring.core.refs import check_name, check_path_name
 from mainspring.core.settings import Settings
@@ -20,6 +21,8 @@ from mainspring.tracking.limits import check_batch
 
 if TYPE_CHECKING:
     from mainspring.storage.objects.store import ObjectStore
+    from mainspring.tracking.alerts.service import Alerts
+    from mainspring.tracking.media.service import Media
     from mainspring.tracking.service import Tracking
 
 _TIMEOUT_S = 120.0
@@ -104,11 +107,15 @@ class FarReceiver:
 
         from mainspring.client.objects import RemoteObjects
         from mainspring.client.remote import remote
+        from mainspring.tracking.alerts.service import Alerts
+        from mainspring.tracking.media.service import Media
         from mainspring.tracking.service import Tracking
 
         headers = {"content-type": "application/json", **login(token)}
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(_TIMEOUT_S, connect=5.0))
         self.tracking: Tracking = remote(Tracking, self._http)
+        self.media: Media = remote(Media, self._http)
+        self.alerts: Alerts = remote(Alerts, self._http)
         self.objects: ObjectStore = RemoteObjects(self._http)
 
     def close(self) -> None:

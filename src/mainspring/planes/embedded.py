@@ -47,6 +47,8 @@ from mainspring.traces.issues.service import Issues
 from mainspring.traces.label_schemas.service import LabelSchemas
 from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
+from mainspring.tracking.alerts.service import Alerts
+from mainspring.tracking.media.service import Media
 from mainspring.tracking.organising.experiments import ExperimentOrganiser
 from mainspring.tracking.organising.runs import RunOrganiser
 from mainspring.tracking.service import Tracking
@@ -107,6 +109,8 @@ class Platform(Session):
             "trace_metrics": TraceMetrics(database),
             "issues": Issues(database, tracking.experiments.get),
             "label_schemas": LabelSchemas(database, tracking.experiments.get),
+            "media": Media(database),
+            "alerts": Alerts(database),
             "evaluation_datasets": EvaluationDatasets(database, tracking.experiments.get),
             "scorers": Scorers(database, tracking.experiments.get),
             "registry": registry,

@@ -27,6 +27,7 @@ REVISIONS = (
     "0015",
     "0016",
     "0017",
+    "0018",
 )
 """Every revision there is, oldest first; the files are in `migrations/versions`."""
 HEAD = REVISIONS[-1]

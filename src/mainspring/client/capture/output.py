@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +22,12 @@ from mainspring.client.capture.watchers import HELPERS
 from mainspring.client.entries import OUTPUT, OUTPUT_LOG
 from mainspring.client.queueing import RunQueue
 from mainspring.storage.durable import write_all
+from mainspring.storage.objects.digests import digest_of
 
 _DRAIN_S = 5.0
+_KEEP_EVERY_S = 10.0
+_KEEP_SHARE = 0.01
+_KEEP_BYTES_PER_S = 2**16
 _STREAMS = {1: "stdout", 2: "stderr"}
 
 
@@ -35,6 +40,8 @@ class OutputWatcher:
     """Has the output of this process, and of those that it starts, kept; one run of a process has it at a time."""
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._due, self._kept = self._began + _KEEP_EVERY_S, ""
         self._saved: dict[int, int] = {}
         self._pairs: list[tuple[int, int]] = []
         self._terminals: dict[int, int] = {}
@@ -61,15 +68,24 @@ class OutputWatcher:
         """See that what passes the output on is still there, and as wide as the terminal."""
         if self._process is not None and self._process.poll() is not None:
             self._restore()
+        if time.monotonic() >= self._due:
+            self._keep(queue)
         for stream, terminal in self._terminals.items():
             _copy_size(self._saved.get(stream, -1), terminal)
 
     def finish(self, queue: RunQueue) -> None:
         """Give the output back and keep what there was as an artifact."""
         self._restore()
+        self._keep(queue)
+
+    def _keep(self, queue: RunQueue) -> None:
+        """Make what there is the artifact, if there is more than before; the more there is, the less often."""
         text = kept_output(queue.folder / OUTPUT)
-        if text:
+        if digest_of(text) != self._kept and text:
             queue.keep_bytes(OUTPUT_LOG, text)
+            self._kept = digest_of(text)
+        passed = time.monotonic() - self._began
+        self._due = time.monotonic() + max(_KEEP_EVERY_S, _KEEP_SHARE * passed, len(text) / _KEEP_BYTES_PER_S)
 
     def _begin(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -86,7 +102,7 @@ class OutputWatcher:
                 source, writers[stream] = self._channel(stream)
                 pairs.append((source, self._saved[stream]))
             python = getattr(sys, name, None)
-            if python is not None and not _writes_to(python, stream):
+            if python is not None and hasattr(python, "__dict__") and not _writes_to(python, stream):
                 source, writer = os.pipe()
                 pairs.append((source, -1))
                 self._tap(python, writer)

@@ -1,0 +1,1 @@
+"""Alerts of runs: what a program thought somebody should know at once."""
