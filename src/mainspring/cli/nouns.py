@@ -31,12 +31,18 @@ run = ServiceGroup(
     "mainspring.tracking.service:Tracking",
     "tracking",
     help="Runs with their parameters, metrics, tags and artifacts.",
-    also={"runs": "mainspring.tracking.organising.runs:RunOrganiser"},
+    also={
+        "runs": "mainspring.tracking.organising.runs:RunOrganiser",
+        "run_editor": "mainspring.tracking.editing.service:RunEditor",
+    },
     takes=lambda operation: not operation.endswith(("_experiment", "_experiments")),
     verbs={
         "search_runs": "search",
         "list_artifacts": "artifacts",
         "list_groups": "groups",
+        "fork_run": "fork",
+        "clone_run": "clone",
+        "rewind_run": "rewind",
         **{f"{verb}_run": verb for verb in ("get", "create", "finish", "resume", "group", *_MARKS)},
     },
 )

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mainspring.traces.metrics.service import TraceMetrics
     from mainspring.traces.service import Traces
     from mainspring.tracking.alerts.service import Alerts
+    from mainspring.tracking.editing.service import RunEditor
     from mainspring.tracking.media.service import Media
     from mainspring.tracking.organising.experiments import ExperimentOrganiser
     from mainspring.tracking.organising.runs import RunOrganiser
@@ -68,6 +69,7 @@ SERVICES = {
     "tracking": "mainspring.tracking.service:Tracking",
     "experiments": "mainspring.tracking.organising.experiments:ExperimentOrganiser",
     "runs": "mainspring.tracking.organising.runs:RunOrganiser",
+    "run_editor": "mainspring.tracking.editing.service:RunEditor",
     "traces": "mainspring.traces.service:Traces",
     "trace_metrics": "mainspring.traces.metrics.service:TraceMetrics",
     "issues": "mainspring.traces.issues.service:Issues",
@@ -109,6 +111,7 @@ class Session:
     tracking: Tracking
     experiments: ExperimentOrganiser
     runs: RunOrganiser
+    run_editor: RunEditor
     traces: Traces
     trace_metrics: TraceMetrics
     issues: Issues

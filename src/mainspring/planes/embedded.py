@@ -48,6 +48,7 @@ from mainspring.traces.label_schemas.service import LabelSchemas
 from mainspring.traces.metrics.service import TraceMetrics
 from mainspring.traces.service import Traces
 from mainspring.tracking.alerts.service import Alerts
+from mainspring.tracking.editing.service import RunEditor
 from mainspring.tracking.media.service import Media
 from mainspring.tracking.organising.experiments import ExperimentOrganiser
 from mainspring.tracking.organising.runs import RunOrganiser
@@ -105,6 +106,7 @@ class Platform(Session):
             "tracking": tracking,
             "experiments": ExperimentOrganiser(database),
             "runs": RunOrganiser(database),
+            "run_editor": RunEditor(database),
             "traces": Traces(database),
             "trace_metrics": TraceMetrics(database),
             "issues": Issues(database, tracking.experiments.get),

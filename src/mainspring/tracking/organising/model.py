@@ -9,7 +9,6 @@ import msgspec
 from mainspring.tracking.model import Experiment
 
 GROUP, STARRED, ARCHIVED = "mainspring.group", "mainspring.starred", "mainspring.archived"
-FORKED_FROM, FORKED_AT = "mainspring.forked_from", "mainspring.forked_at"
 NOTE, RUN_NAME = "mlflow.note.content", "mlflow.runName"
 
 Archived = Literal["hidden", "shown", "only"]
