@@ -268,6 +268,8 @@ def test_a_thing_that_is_hidden_is_found_by_no_way_in(guarded: Guarded) -> None:
     for path in ("/experiments", "/models"):
         seen = [entry["name"] for entry in guarded.call("GET", f"{path}?limit=1000", eve).json()]
         assert seen and "hidden" not in seen
+    found = guarded.call("POST", "/experiments/search", eve, json={"limit": 1000}).json()["experiments"]
+    assert found and "hidden" not in [entry["name"] for entry in found]
 
 
 def _location(experiment: str) -> dict[str, Any]:

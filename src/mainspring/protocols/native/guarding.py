@@ -18,7 +18,7 @@ from mainspring.registry.service import Registry
 from mainspring.tracking.service import Tracking
 
 _ARGUMENT = re.compile(r"\\{(\w+)(:path)?\\}")
-_ADMIN = ("/users", "/webhooks", "/allowed-files", "/garbage", "/testing/")
+_ADMIN = ("/users", "/webhooks", "/allowed-files", "/garbage", "/testing/", "/experiment-folders/move")
 _OF_USERS = ("list_permissions", "get_user", "create_token", "list_tokens", "revoke_token")
 _DELETES = ("restore",)
 _MANAGES = ("trust",)
@@ -81,7 +81,7 @@ class NativeRules:
         """Tell whether something may be made, or is listed."""
         found = self._find(asked)
         names = ("create_experiment", "create_model", "create_run", "register", "list_experiments", "list_models")
-        return found is not None and found[0].name in names
+        return found is not None and found[0].name in (*names, "search_experiments")
 
     def settled(self, asked: Asked, answer: Any, user: User, access: Access) -> Any:
         """Give who made a thing the right to manage it, and leave out of a list what may not be read."""
@@ -102,6 +102,9 @@ class NativeRules:
         elif name == "list_experiments":
             seen = access.visible(user, "experiment")
             return [entry for entry in answer if entry["id"] in seen]
+        elif name == "search_experiments":
+            seen = access.visible(user, "experiment")
+            return {**answer, "experiments": [entry for entry in answer["experiments"] if entry["id"] in seen]}
         elif name == "list_models":
             seen = access.visible(user, "registered_model")
             return [entry for entry in answer if entry["name"] in seen]
