@@ -371,6 +371,51 @@ def test_parts_are_not_offered_to_clients_that_would_send_them_without_the_login
     assert info["multipart_uploads_enabled"] is False
 
 
+def test_what_is_named_by_an_id_is_guarded_by_its_experiment_however_it_is_asked_for(guarded: Guarded) -> None:
+    ann, eve = guarded.user("ann"), guarded.user("eve")
+    secret, mine = guarded.experiment("kept from eve", ann), guarded.experiment("of eve", eve)
+    guarded.grant("eve", "experiment", secret, "NO_PERMISSIONS")
+    theirs, hers = guarded.run(secret, ann), guarded.run(mine, eve)
+    api = "/api/3.0/mlflow"
+
+    def made(path: str, body: dict[str, Any]) -> Any:
+        told = guarded.call("POST", api + path, ann, json=body)
+        assert told.status_code == 200, told.text
+        return told.json()
+
+    info = {"trace_id": "tr-kept", "trace_location": {"mlflow_experiment": {"experiment_id": secret}}, "state": "OK"}
+    made("/traces", {"trace": {"trace_info": info}})
+    dataset = made("/datasets/create", {"name": "cases", "experiment_ids": [secret]})["dataset"]["dataset_id"]
+    issue = made("/issues", {"experiment_id": secret, "name": "a", "description": "b"})["issue"]["issue_id"]
+    asked = {"experiment_id": secret, "name": "q", "type": "FEEDBACK", "input": {"text": {}}}
+    schema = made("/label-schemas/create", asked)["label_schema"]["schema_id"]
+    for path in (
+        "/traces/tr-kept", "/traces/tr-kept/spans", f"/issues/{issue}", f"/label-schemas/{schema}",
+        f"/evaluation-datasets/{dataset}", f"/evaluation-datasets/{dataset}/records", f"{api}/issues/{issue}",
+        f"{api}/datasets/{dataset}", f"{api}/datasets/{dataset}/records", f"{api}/label-schemas/get?schema_id={schema}",
+        f"/traces?experiments={secret}", f"/runs/{theirs}",
+    ):  # fmt: skip
+        assert guarded.call("GET", path, ann).status_code == 200, path
+        assert guarded.call("GET", path, eve).status_code == 403, path
+    for path in (
+        f"/traces?experiments={secret}&experiments={mine}",
+        f'/traces?experiments=["{secret}"]',
+        f"/runs/{theirs}?run={hers}",
+    ):
+        assert guarded.call("GET", path, eve).status_code in (400, 403), path
+    query = {"experiments": [secret], "view": "traces", "metric": "trace_count", "aggregations": [{"kind": "count"}]}
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/traces/metrics", {"query": query}),
+        (f"/issues?experiment={mine}", {"experiment": secret, "name": "a", "description": "b"}),
+        (
+            "/assessments",
+            {"judged": {"id": "", "trace": "tr-kept", "name": "a", "kind": "feedback", "source_type": "x"}},
+        ),
+    ]
+    for path, body in bodies:
+        assert guarded.call("POST", path, eve, json=body).status_code == 403, path
+
+
 # No call is forgotten -------------------------------------------------------------------------------------------------
 
 

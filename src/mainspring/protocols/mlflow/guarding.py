@@ -23,11 +23,11 @@ _PREFIXES = ("/api/", "/ajax-api/", "/get-artifact", "//get-artifact", "/model-v
 _EXACT = frozenset({"/v1/traces", "/version", "/graphql"})
 _MAIN = re.compile(r"/(?:ajax-)?api/[23]\.0/mlflow/(.*)")
 _FILES = re.compile(rf"/(?:ajax-)?api{re.escape(PROXY)}/(?:artifacts|presigned|mpu/(?:create|complete|abort))/?(.*)")
-_ID = re.compile(r"(logged-models|traces|datasets)/([^/]+)(/.*)?")
+_ID = re.compile(r"(logged-models|traces|datasets|issues)/([^/]+)(/.*)?")
 _READ = frozenset(
     {
         "search", "get-latest-versions", "batchGetInfos", "search-datasets", "presigned-download-url",
-        "calculate-filter-correlation",
+        "calculate-filter-correlation", "metrics",
     }
 )  # fmt: skip
 _DELETE = frozenset({"delete", "restore", "delete-traces"})
@@ -147,7 +147,20 @@ class MlflowRules:
         if call.startswith("traces") or "get-trace-artifact" in call:
             found += self._of_traces(_named(fields, "trace_id", "request_id", "trace_ids"))
             found += [] if "delete-traces" in call else self._of_traces(_named(fields, "request_ids"))
+        found += self._of_evaluation(call, fields)
         return _experiments(found, capability) if found else _general(capability)
+
+    def _of_evaluation(self, call: str, fields: dict[str, Any]) -> list[str]:
+        services, noun = self._services, call.partition("/")[0]
+        if noun == "datasets":
+            return [id for one in _named(fields, "dataset_id") for id in services.evaluation_datasets.experiments(one)]
+        if noun == "issues":
+            return [services.issues.get(one).experiment for one in _named(fields, "issue_id")]
+        if noun == "label-schemas":
+            return [services.label_schemas.get(one).experiment for one in _named(fields, "schema_id")]
+        if noun == "scorers":
+            return [one.experiment for one in services.scorers.online(_named(fields, "scorer_ids"))]
+        return []
 
     def _of_files(self, asked: Asked, address: str) -> Wanted:
         capability: Capability = {"GET": "read", "DELETE": "delete"}.get(asked.method, "update")  # type: ignore[assignment]
@@ -235,7 +248,9 @@ def _fields(asked: Asked) -> dict[str, Any]:
         found |= asked.body
     path = _ID.fullmatch(_call(asked) or "")
     if path is not None and not (path[1] == "traces" and path[2] in _TRACE_VERBS) and path[2] != "search":
-        found[{"logged-models": "model_id", "traces": "trace_id", "datasets": "dataset_id"}[path[1]]] = path[2]
+        found[
+            {"logged-models": "model_id", "traces": "trace_id", "datasets": "dataset_id", "issues": "issue_id"}[path[1]]
+        ] = path[2]
     return found
 
 

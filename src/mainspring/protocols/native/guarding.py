@@ -7,19 +7,26 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import msgspec
+
 from mainspring.access.model import Capability, Need, User, Wanted
 from mainspring.access.rules import Asked
 from mainspring.access.service import Access
 from mainspring.core.errors import MainspringError, NotFound
 from mainspring.core.operations import Operation, operations
 from mainspring.core.refs import Ref
+from mainspring.datasets.evaluation.service import EvaluationDatasets
 from mainspring.protocols.native.errors import error_response
 from mainspring.registry.service import Registry
+from mainspring.traces.issues.service import Issues
+from mainspring.traces.label_schemas.service import LabelSchemas
+from mainspring.traces.service import Traces
 from mainspring.tracking.service import Tracking
 
 _ARGUMENT = re.compile(r"\\{(\w+)(:path)?\\}")
 _ADMIN = ("/users", "/webhooks", "/allowed-files", "/garbage", "/testing/", "/experiment-folders/move")
 _OF_USERS = ("list_permissions", "get_user", "create_token", "list_tokens", "revoke_token")
+_READS = ("search", "metrics")
 _DELETES = ("restore",)
 _MANAGES = ("trust",)
 
@@ -29,6 +36,10 @@ class Records(Protocol):
 
     tracking: Tracking
     registry: Registry
+    traces: Traces
+    issues: Issues
+    label_schemas: LabelSchemas
+    evaluation_datasets: EvaluationDatasets
 
 
 class NativeRules:
@@ -63,10 +74,7 @@ class NativeRules:
         if found is None:
             # Objects are known by what is in them: who names one has it, or was told of it.
             return Wanted()
-        op, given = found
-        given = given | {name: values[-1] for name, values in asked.query.items()}
-        if isinstance(asked.body, dict):
-            given = {**asked.body, **given}
+        op, given = found[0], {**_arguments(found[0], asked), **found[1]}
         capability = _capability(op)
         if op.name in ("create_experiment", "create_model", "list_experiments", "list_models"):
             return Wanted()
@@ -134,9 +142,7 @@ class NativeRules:
         return [Need("registered_model", name, capability)]
 
     def _experiments(self, op: Operation, given: dict[str, Any], capability: Capability) -> list[Need]:
-        ids: list[str] = []
-        if op.path.startswith("/runs/{run}"):
-            ids.append(self._records.tracking.get_run(str(given["run"])).run.experiment_id)
+        ids = self._of_records(op, given)
         names = [given["name"]] if op.path.startswith("/experiments/{name") else []
         for argument in ("experiment", "experiments"):
             value = given.get(argument)
@@ -146,6 +152,25 @@ class NativeRules:
             with suppress(NotFound):
                 ids.append(self._id_of(str(name)))
         return [Need("experiment", id, capability) for id in dict.fromkeys(ids)]
+
+    def _of_records(self, op: Operation, given: dict[str, Any]) -> list[str]:
+        """Give the experiments of the records that a call names by their ids."""
+        if op.path.startswith("/runs/{run}"):
+            return [self._records.tracking.get_run(str(given["run"])).run.experiment_id]
+        if op.path.startswith("/traces/{trace}"):
+            return [self._records.traces.get_trace(str(given["trace"])).experiment]
+        if op.path.startswith("/issues/{issue}"):
+            return [self._records.issues.get(str(given["issue"])).experiment]
+        if op.path.startswith("/label-schemas/{schema}"):
+            return [self._records.label_schemas.get(str(given["schema"])).experiment]
+        if op.path.startswith("/evaluation-datasets/{dataset}"):
+            return self._records.evaluation_datasets.experiments(str(given["dataset"]))
+        with suppress(KeyError, TypeError):
+            if op.path == "/assessments":
+                return [self._records.traces.get_trace(str(given["judged"]["trace"])).experiment]
+            if op.path == "/traces/metrics":
+                return [self._id_of(str(one)) for one in given["query"]["experiments"]]
+        return []
 
     def _id_of(self, experiment: str) -> str:
         try:
@@ -169,7 +194,7 @@ class NativeRules:
 
 def _capability(op: Operation) -> Capability:
     verb = op.path.rpartition("/")[2]
-    if op.method == "GET" or verb == "search":
+    if op.method == "GET" or verb in _READS:
         return "read"
     if verb in _MANAGES or "/protections/" in op.path:
         return "manage"
@@ -177,6 +202,21 @@ def _capability(op: Operation) -> Capability:
     if verb in _DELETES or (op.method == "DELETE" and whole):
         return "delete"
     return "update"
+
+
+def _arguments(op: Operation, asked: Asked) -> dict[str, Any]:
+    """Give the arguments as the call itself reads them: from the query or from the body, never from both."""
+    if not op.in_query:
+        return asked.body if isinstance(asked.body, dict) else {}
+    return {name: values if len(values) > 1 else _entry(values[0]) for name, values in asked.query.items()}
+
+
+def _entry(value: str) -> Any:
+    # A list may be written as JSON.
+    if value.startswith("["):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(value)
+    return value
 
 
 def _pattern(path: str) -> re.Pattern[str]:
