@@ -130,7 +130,8 @@ async def _answer(
     front: Front | AsgiBridge = Front(mlflow, AsgiBridge(app, address))
     if settings.auth:
         front = AsgiBridge(_gate(platform, threads, Behind(mlflow, app)), address)
-    limits = Limits(max_body_bytes=settings.max_request_bytes)
+    # Pages name the runs of a chart in its address.
+    limits = Limits(max_body_bytes=settings.max_request_bytes, max_url_bytes=65_536, max_header_bytes=131_072)
     server = await serve_http(front.handle, limits=limits, listener=listener, streams=MlflowServer.streams)
     await ended.wait()
     await server.drain(settings.drain_timeout_s)

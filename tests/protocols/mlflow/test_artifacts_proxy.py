@@ -344,6 +344,8 @@ def test_types_names_and_the_folder_itself_are_told_as_clients_compare_them(http
     whole = http.get(PROXY, params={"path": MODEL}).json()
     assert len(whole["files"]) == 2
     assert http.get(PROXY, params={"path": f"{MODEL}/."}).json() == whole
+    put(http, f"{MODEL}/sub/a.txt", b"x")
+    assert http.get(PROXY, params={"path": f"{MODEL}/./sub"}).json()["files"][0]["path"] == "a.txt"
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,11 @@ def test_a_malformed_request_is_told_so(tracking_url: str, call: str, query: dic
     answer = httpx2.get(f"{tracking_url}{API}/{call}", params=query)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert message in answer.json()["message"]
+
+
+def test_an_address_may_name_more_runs_than_are_allowed(tracking_url: str) -> None:
+    many = [f"0123456789abcdef0123456789abcdef{number:04}" for number in range(1_000)]
+    for path, name in ((f"{API}/get-history-bulk-interval", "run_ids"), (f"{API}/get-history-bulk", "run_id")):
+        reply = httpx2.get(tracking_url + path, params={name: many, "metric_key": "m"})
+        assert reply.status_code == 400, reply.text
+        assert "100 run_ids" in reply.json()["message"]

@@ -318,11 +318,10 @@ def _listed(files: ArtifactFiles, place: Place, folder: str, *, whole_paths: boo
 
 
 def _folder(path: str) -> str:
-    # A client that wants all that there is asks for the folder `.`.
-    plain = path.removesuffix("/").removesuffix("/.")
-    if plain in ("", "."):
-        return ""
-    return _safe(plain)
+    # A client that wants all that there is asks for the folder `.`, and then for what it found there as `./name`.
+    first, *others = path.removesuffix("/").split("/")
+    plain = "/".join([first, *(part for part in others if part != ".")])
+    return "" if plain in ("", ".") else _safe(plain)
 
 
 def _safe(path: str) -> str:
