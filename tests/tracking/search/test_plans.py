@@ -150,6 +150,13 @@ def test_a_search_that_needs_no_other_column_never_touches_the_runs_themselves(s
     assert "USING COVERING INDEX" in step
 
 
+def test_what_runs_are_sorted_by_is_not_read_again_for_the_filter(sqlite: Connection) -> None:
+    with Watched(sqlite) as watched:
+        found(sqlite, "metrics.m0 > 0.5 and not metrics.m0 > 1e9", "metrics.m0 desc")
+    assert not [step for step in watched.plan() if "metric_series" in step]
+    assert len([step for step in watched.plan() if step.startswith("SEARCH order0 ")]) == 1
+
+
 def test_the_newest_runs_are_found_without_looking_at_the_others(sqlite: Connection) -> None:
     with Watched(sqlite) as watched:
         found(sqlite)

@@ -90,6 +90,26 @@ def test_runs_are_ordered_with_nan_and_missing_last(found: Tracking, order: tupl
     assert pages == expected
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "metrics.auc > 0.4",
+        "metrics.auc != 0.5",
+        "not metrics.auc > 0.4",
+        "not metrics.auc != 0.5",
+        "metrics.auc is null",
+        "not metrics.auc is null or name = 'f'",
+        "metrics.auc in (0.5, 0.9) or tags.team = 'core'",
+        "not (tags.team = 'ads' or params.model like '%d')",
+        "params.model not like '%a' and tags.team is not null",
+    ],
+)
+def test_a_filter_finds_the_same_whatever_runs_are_sorted_by(found: Tracking, where: str) -> None:
+    unsorted = sorted(names(found, where))
+    for order in (("metrics.auc",), ("tags.team desc", "metrics.auc desc"), ("params.model", "tags.team")):
+        assert sorted(names(found, where, *order)) == unsorted
+
+
 def test_a_run_that_starts_between_two_pages_shifts_nothing(found: Tracking) -> None:
     first = found.search_runs(limit=3)
     found.create_run("churn", "new")

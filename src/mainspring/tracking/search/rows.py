@@ -98,7 +98,7 @@ _MODELS = _of_runs("SELECT run, made, model, step FROM run_models WHERE run {} O
 
 def read_rows(connection: Transaction, ids: Sequence[str], include: Collection[RunPart] = EVERYTHING) -> RunRows:
     """Read runs, in the order of their *ids*, and those parts of them that are asked for; unknown ids are left out."""
-    found = {row[0]: RunRow(*row) for row in _RUNS.rows(connection, [listed(connection, ids)])}
+    found = {row[0]: RunRow._make(row) for row in _RUNS.rows(connection, [listed(connection, ids)])}
     runs = [found[id] for id in ids if id in found]
     asked = [listed(connection, ids)] if runs else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -60,10 +60,9 @@ def find_runs(
     Raises InvalidRequest for a page token that is not of this order.
     """
     dialect = connection.dialect.name
-    query, terms = _ordered(select(runs.c.id), order)
-    query = query.where(
-        within, in_lifecycle(runs.c.deleted, lifecycle), condition(where, partial(_comparison, dialect=dialect))
-    )
+    query, terms, joined = _ordered(select(runs.c.id), order)
+    test = partial(_comparison, dialect=dialect, joined=joined)
+    query = query.where(within, in_lifecycle(runs.c.deleted, lifecycle), condition(where, test))
     if page is not None:
         query = query.where(beyond(terms, read_page(page, len(terms))))
     sorting = [term.column.desc() if term.descending else term.column for term in terms]
@@ -78,15 +77,19 @@ def of_experiments(ids: Sequence[str]) -> ColumnElement[bool]:
     return runs.c.experiment.in_(ids)
 
 
-def _ordered(query: Select[Any], order: Sequence[Order]) -> tuple[Select[Any], list[_Term]]:
+def _ordered(
+    query: Select[Any], order: Sequence[Order]
+) -> tuple[Select[Any], list[_Term], dict[Field, ColumnElement[Any]]]:
     terms: list[_Term] = []
+    joined: dict[Field, ColumnElement[Any]] = {}
     for number, wanted in enumerate(order):
         column, empty = _plain(wanted.field), _empty(wanted.field)
         if wanted.field.entity != "attribute":
             table = _TABLES[wanted.field.entity].alias(f"order{number}")
-            joined = (table.c.run == runs.c.id) & (table.c.key == wanted.field.key)
-            query = query.outerjoin(table, joined)
+            mine = (table.c.run == runs.c.id) & (table.c.key == wanted.field.key)
+            query = query.outerjoin(table, mine)
             column = type_coerce(table.c.value, BigInteger) if wanted.field.entity == "metric" else table.c.value
+            joined[wanted.field] = column
         last = (
             case((column.is_(None), 2), (column == NAN, 1), else_=0)
             if empty == 0
@@ -96,7 +99,7 @@ def _ordered(query: Select[Any], order: Sequence[Order]) -> tuple[Select[Any], l
         terms.append(_Term(func.coalesce(column, empty), wanted.descending))
     terms.append(_Term(type_coerce(runs.c.started, BigInteger), True))
     terms.append(_Term(runs.c.id, False))
-    return query, terms
+    return query, terms, joined
 
 
 def _plain(field: Field) -> ColumnElement[Any]:
@@ -114,8 +117,11 @@ def _empty(field: Field) -> int | str:
     return "" if kind_of(field) == "text" else 0
 
 
-def _comparison(wanted: Comparison, dialect: str) -> ColumnElement[bool]:
+def _comparison(wanted: Comparison, dialect: str, joined: Mapping[Field, ColumnElement[Any]]) -> ColumnElement[bool]:
     field = wanted.field
+    if field in joined:  # What the runs are sorted by is read once. NULL, where there is none, passes no test.
+        column = joined[field]
+        return column.is_(None) if wanted.operator == "null" else _test(column, wanted, dialect)
     if field.entity == "attribute":
         column = _plain(field)
         return column.is_(None) if wanted.operator == "null" else _test(column, wanted, dialect)
