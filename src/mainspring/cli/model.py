@@ -31,6 +31,11 @@ model = ServiceGroup(
         "get_version": "version",
         "list_reports": "gate-reports",
         "get_report": "gate-report",
+        "rename_model": "rename",
+        "delete_model": "delete",
+        "restore_model": "restore",
+        "list_deleted_models": "list-deleted",
+        "forget_deleted_model": "forget",
     },
     also={
         "scans": "mainspring.registry.scanning.service:Scans",
@@ -38,6 +43,7 @@ model = ServiceGroup(
         "promotions": "mainspring.registry.promotions.service:Promotions",
         "cards": "mainspring.registry.cards.service:Cards",
         "hub": "mainspring.registry.hub.service:HubModels",
+        "models": "mainspring.registry.lifecycle.service:ModelLifecycle",
     },
 )
 

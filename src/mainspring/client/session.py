@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mainspring.registry.cards.service import Cards
     from mainspring.registry.history.service import Histories
     from mainspring.registry.hub.service import HubModels
+    from mainspring.registry.lifecycle.service import ModelLifecycle
     from mainspring.registry.model import ModelVersion
     from mainspring.registry.promotions.service import Promotions
     from mainspring.registry.scanning.service import Scans
@@ -84,6 +85,7 @@ SERVICES = {
     "promotions": "mainspring.registry.promotions.service:Promotions",
     "cards": "mainspring.registry.cards.service:Cards",
     "hub": "mainspring.registry.hub.service:HubModels",
+    "models": "mainspring.registry.lifecycle.service:ModelLifecycle",
     "predictions": "mainspring.predictions.log:PredictionLog",
     "lineage": "mainspring.lineage.service:Lineage",
     "training": "mainspring.training.service:Training",
@@ -126,6 +128,7 @@ class Session:
     promotions: Promotions
     cards: Cards
     hub: HubModels
+    models: ModelLifecycle
     predictions: PredictionLog
     lineage: Lineage
     training: Training

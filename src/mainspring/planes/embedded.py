@@ -27,6 +27,7 @@ from mainspring.registry.cards.service import Cards
 from mainspring.registry.catalogue.service import Catalogue
 from mainspring.registry.history.service import Histories
 from mainspring.registry.hub.service import HubModels
+from mainspring.registry.lifecycle.service import ModelLifecycle
 from mainspring.registry.logged.service import LoggedModels
 from mainspring.registry.promotions.service import Promotions
 from mainspring.registry.scanning.service import Scans
@@ -121,6 +122,7 @@ class Platform(Session):
             "promotions": Promotions(registry),
             "cards": Cards(database, objects, CardRuns(tracking)),
             "hub": HubModels(Catalogue(registry)),
+            "models": ModelLifecycle(Catalogue(registry)),
             "predictions": predictions,
             "lineage": Lineage(database),
             "training": Training(database, datasets, tracking, objects),

@@ -28,6 +28,7 @@ REVISIONS = (
     "0016",
     "0017",
     "0018",
+    "0019",
 )
 """Every revision there is, oldest first; the files are in `migrations/versions`."""
 HEAD = REVISIONS[-1]

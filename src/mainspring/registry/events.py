@@ -131,6 +131,38 @@ class ModelDeleted(Event, frozen=True):
         return [self.model]
 
 
+class ModelRestored(Event, frozen=True):
+    """A deleted model is there again, its versions in these stages by number."""
+
+    model: str
+    stages: dict[str, str]
+
+    def makes(self) -> list[str]:
+        """Give the model."""
+        return [self.model]
+
+
+class ModelVersionRestored(Event, frozen=True):
+    """A deleted version is there again, in the stage that it had."""
+
+    model: str
+    stage: str
+
+    def makes(self) -> list[str]:
+        """Give the version."""
+        return [self.model]
+
+
+class DeletedForgotten(Event, frozen=True):
+    """What was deleted cannot be restored any more."""
+
+    model: str
+
+    def makes(self) -> list[str]:
+        """Give what is gone."""
+        return [self.model]
+
+
 class ModelRenamed(Event, frozen=True):
     """What was known by one ref is known by another: a model, or one of its versions."""
 

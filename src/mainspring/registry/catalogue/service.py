@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from mainspring.core.errors import AlreadyExists, InvalidData, Unsupported
+from mainspring.core.errors import AlreadyExists, Corrupt, InvalidData, NotFound, Unsupported
 from mainspring.core.filters import Filter, Order
 from mainspring.core.refs import Ref, check_free_name, ref
 from mainspring.registry import store as registry_store
@@ -15,6 +16,7 @@ from mainspring.registry.adding import add_version, note_untagged
 from mainspring.registry.cards.events import CardChanged
 from mainspring.registry.cards.store import revise
 from mainspring.registry.catalogue import store
+from mainspring.registry.deleted import store as deleted_store
 from mainspring.registry.events import ModelDeleted, ModelRenamed, ModelVersionDeleted
 from mainspring.registry.importing import import_model
 from mainspring.registry.model import CHAMPION, Model, ModelVersion, Stage
@@ -189,6 +191,7 @@ class Catalogue:
             store.delete_model(connection, new_name)
             numbers = store.version_numbers(connection, name)
             store.rename_model(connection, name, new_name)
+            deleted_store.rename(connection, name, new_name)
             store.give_up_numbers(connection, name, max(numbers, default=0))
             registry_store.set_model(connection, new_name, {"updated": now})
             emit(connection, ModelRenamed(model=ref("model", new_name), was=ref("model", name)))
@@ -200,8 +203,11 @@ class Catalogue:
         """Delete a model with its versions, tags and aliases; raises NotFound.
 
         Its histories stay, and its numbers are not given again: a ref never means two versions. What is deployed is
-        served on.
+        served on. Until it is forgotten it can be restored.
         """
+        with self.database.read() as connection:
+            digests = store.digests_of(connection, name)
+        self._renew(digests)
         with self.database.begin() as connection:
             registry_store.lock_model(connection, name)
             model = registry_store.require_model(connection, name)
@@ -209,12 +215,14 @@ class Catalogue:
             self._remove_aliases(connection, model, list(model.aliases), "the model was deleted")
             numbers = store.version_numbers(connection, name)
             store.give_up_numbers(connection, name, max(numbers, default=0))
+            deleted_store.keep(connection, name, None, self.clock.now())
             store.delete_model(connection, name)
             emit(connection, ModelDeleted(model=ref("model", name), versions=len(numbers)))
 
     def delete_version(self, name: str, version: int) -> None:
         """Delete a version and the aliases that point to it; raises NotFound. Otherwise as `delete_model`."""
         now = self.clock.now()
+        self._renew([self.registry.get_version(name, version).digest])
         with self.database.begin() as connection:
             registry_store.lock_model(connection, name)
             found = registry_store.require_version(connection, name, version)
@@ -222,6 +230,7 @@ class Catalogue:
             guard.check_removal(connection, name, found.aliases)
             self._remove_aliases(connection, model, found.aliases, "the version was deleted")
             store.give_up_numbers(connection, name, version)
+            deleted_store.keep(connection, name, version, now)
             store.delete_version(connection, name, version)
             registry_store.set_model(connection, name, {"updated": now})
             emit(connection, ModelVersionDeleted(model=found.ref, digest=found.digest))
@@ -255,6 +264,15 @@ class Catalogue:
     ) -> None:
         for alias in aliases:
             transitions.unpoint(connection, model, alias, reason, self.clock.now())
+
+    def _renew(self, digests: Iterable[str | None]) -> None:
+        # A collection that is under way looks at one table after the other: what moves between them must be young.
+        objects = self.registry.objects
+        for digest in {one for one in digests if one is not None}:
+            with contextlib.suppress(NotFound, Corrupt):
+                for entry in tree_entries(objects, digest):
+                    objects.renew(entry.digest)
+                objects.renew(digest)
 
     def _is_gated(self, name: str) -> bool:
         with self.database.read() as connection:

@@ -128,6 +128,14 @@ def version_numbers(connection: Connection, name: str) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
+def digests_of(connection: Connection, name: str) -> list[str]:
+    """List the digests of a model's versions."""
+    c = model_versions.c
+    return list(
+        connection.execute(select(c.digest).where((c.name == name) & c.digest.is_not(None)).distinct()).scalars()
+    )
+
+
 def give_up_numbers(connection: Connection, name: str, last: int) -> None:
     """Never again give a number up to *last* under this name."""
     known = connection.execute(select(model_numbers.c.last).where(model_numbers.c.name == name)).scalar() or 0
@@ -136,13 +144,13 @@ def give_up_numbers(connection: Connection, name: str, last: int) -> None:
 
 def delete_model(connection: Connection, name: str) -> None:
     """Remove a model with its versions; the histories stay."""
-    for table in _OF_MODEL:
+    for table in (*_OF_MODEL, model_scans):
         connection.execute(delete(table).where(table.c.name == name))
 
 
 def delete_version(connection: Connection, name: str, version: int) -> None:
     """Remove a version that no alias points to; its histories stay."""
-    for table in (model_versions, model_version_tags):
+    for table in (model_versions, model_version_tags, model_scans):
         connection.execute(delete(table).where((table.c.name == name) & (table.c.version == version)))
 
 

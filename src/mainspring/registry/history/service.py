@@ -28,6 +28,8 @@ _KINDS: dict[str, ChangeKind] = {
     "RegistrationRefused": "refused",
     "ModelVersionDeleted": "deleted",
     "ModelDeleted": "deleted",
+    "ModelRestored": "restored",
+    "ModelVersionRestored": "restored",
     "ModelRenamed": "renamed",
 }
 
@@ -93,7 +95,9 @@ class _Past:
         body = event.body
         if event.kind == "ModelRegistered":
             self.stages[_number(body["model"])] = "development"
-        elif event.kind == "StageChanged":
+        elif event.kind == "ModelRestored":
+            self.stages |= {int(number): stage for number, stage in body["stages"].items()}
+        elif event.kind in ("StageChanged", "ModelVersionRestored"):
             self.stages[_number(body["model"])] = body["stage"]
         elif event.kind in ("AliasMoved", "ModelPromoted"):
             self._point(event, _alias(body["alias"]), body["model"])

@@ -1,0 +1,1 @@
+"""The verbs of the life of models: rename, delete, restore and forget them."""
