@@ -226,7 +226,7 @@ def ticking(service: Webhooks) -> Webhooks:
 
 def test_events_are_told_as_they_happen(ticking: Webhooks, receiver: Receiver, happen: Happen) -> None:
     made = ticking.create("bells", receiver.url, ["BellRung"])
-    deliveries = Deliveries(ticking)
+    deliveries = Deliveries(ticking, look_every_s=0.05)
     deliveries.start()
     try:
         for number in range(20):
@@ -251,7 +251,7 @@ def test_one_that_hangs_delays_no_other(ticking: Webhooks, receiver: Receiver, h
     for number in range(3):
         ticking.create(f"slow-{number}", receiver.url + "/slow", ["BellRung"])
     ticking.create("quick", receiver.url + "/quick", ["BellRung"])
-    deliveries = Deliveries(ticking)
+    deliveries = Deliveries(ticking, look_every_s=0.05)
     deliveries.start()
     try:
         for number in range(10):

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from mainspring.client.credentials import owner_token
 from mainspring.client.session import Session, connect
 from mainspring.core.errors import Unavailable
 from mainspring.core.settings import Settings
@@ -108,7 +109,8 @@ class RunningPlatform:
         if self._session is not None:
             self._session.close()
         self.control, self.data = control, data
-        self._session = connect(control)
+        token = self._settings.token or owner_token(self._settings.home)
+        self._session = connect(control, token=token)
 
     def _started(self) -> _Ready:
         """Start it; another try is worth while when it was killed on its way up, or had been up before."""

@@ -44,8 +44,8 @@ class Background:
             subscriptions.append(
                 Subscription(name="alarmed", handler=lambda event: triggers.wake(), kinds=_ALARM_KINDS, history=False)
             )
-        self._outbox = Outbox(platform.database, subscriptions)
         self._deliveries = Deliveries(platform.webhooks, self._turn)
+        self._outbox = Outbox(platform.database, subscriptions, news=self._deliveries.wake)
         self._scheduler = Scheduler(platform.database, {"compact": self._compact, "garbage": self._garbage})
 
     def start(self) -> None:

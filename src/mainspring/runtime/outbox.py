@@ -91,13 +91,17 @@ class Outbox:
         poll_interval_s: float = 0.25,
         lease_s: float = 30.0,
         clock: Clock | None = None,
+        news: Callable[[], None] | None = None,
     ) -> None:
-        """Make the subscriptions known. Raises Conflict when two have one name."""
+        """Make the subscriptions known; *news* is called whenever there are new events of whatever kind.
+
+        Raises Conflict when two subscriptions have one name.
+        """
         if len({subscription.name for subscription in subscriptions}) < len(subscriptions):
             raise Conflict("two subscriptions have the same name: each keeps a position of its own under its name")
         self._database = database
         self._poll_interval_s, self._lease_s = poll_interval_s, lease_s
-        self._clock = clock or SystemClock()
+        self._clock, self._news = clock or SystemClock(), news
         self._owner, self._process = new_id(), this_process()
         self._lanes = [_Lane(subscription) for subscription in subscriptions]
         self._stopping, self._wake = threading.Event(), threading.Event()
@@ -205,6 +209,8 @@ class Outbox:
                     newest = found
                     for lane in self._lanes:
                         lane.wake.set()
+                    if self._news is not None:
+                        self._news()
                 if self._clock.monotonic() - renewed > self._lease_s / 3:
                     renewed = self._clock.monotonic()
                     self._renew()

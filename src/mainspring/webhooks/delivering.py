@@ -41,28 +41,35 @@ KEPT = 1_000
 _THREADS = 8
 _IN_A_ROW = 32
 _EVENTS = 200
-_LOOK_EVERY_S = 0.1
-_LOOK_ANYHOW_S = 15.0
+_TICK_S = 0.2
 _FIRST_RETRY_S, _MAX_RETRY_S = 1.0, 600.0
 _GRACE_S = 30.0
 
 
 class Deliveries:
-    """Delivers to the webhooks of one platform; *turn* is held while the database is changed."""
+    """Delivers to the webhooks of one platform; *turn* is held while the database is changed.
+
+    Whoever knows of new events calls `wake`; the journal is looked at every *look_every_s* seconds in any case.
+    """
 
     def __init__(
-        self, webhooks: Webhooks, turn: AbstractContextManager[object] | None = None, clock: Clock | None = None
+        self,
+        webhooks: Webhooks,
+        turn: AbstractContextManager[object] | None = None,
+        clock: Clock | None = None,
+        look_every_s: float = 15.0,
     ) -> None:
         self._webhooks, self._database = webhooks, webhooks.database
         self._turn = turn or contextlib.nullcontext()
         self._clock = clock or SystemClock()
         self._process = this_process()
-        self._periodic = Periodic("webhooks", self._look, _LOOK_EVERY_S)
+        self._look_every_s = look_every_s
+        self._periodic = Periodic("webhooks", self._look, _TICK_S)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook")
         self._lock = threading.Lock()
         self._busy: set[str] = set()
-        self._stirred = threading.Event()
-        self._newest, self._looked = -1, 0.0
+        self._news, self._stirred = threading.Event(), threading.Event()
+        self._looked = -look_every_s
         self._next_due: datetime | None = None
 
     def start(self) -> None:
@@ -78,6 +85,11 @@ class Deliveries:
         """Begin nothing more, and wait for the requests that are under way."""
         self._periodic.stop()
         self._threads.shutdown(cancel_futures=True)
+
+    def wake(self) -> None:
+        """Look at the journal now."""
+        self._news.set()
+        self._periodic.wake()
 
     def deliver_pending(self) -> int:
         """Take up what happened and try in this thread whatever is due; gives the number of attempts."""
@@ -146,13 +158,13 @@ class Deliveries:
     # The loop
 
     def _look(self) -> bool:
-        now = time.monotonic()
-        with self._database.read() as connection:
-            newest = store.newest_event(connection)
-        more = False
-        if newest != self._newest or now - self._looked > _LOOK_ANYHOW_S:
+        now, more = time.monotonic(), False
+        if self._news.is_set() or now - self._looked > self._look_every_s:
+            self._news.clear()
             more = self.take_up()
-            self._newest, self._looked = newest, now
+            if more:
+                self._news.set()
+            self._looked = now
             self._stirred.set()
         if self._stirred.is_set() or (self._next_due is not None and self._next_due <= self._clock.now()):
             self._stirred.clear()
