@@ -98,3 +98,9 @@ def test_a_page_belongs_to_its_search(client: MlflowClient, experiment: str) -> 
     assert ([model.name for model in rest], rest.token) == (["a"], None)
     refused("INVALID_PARAMETER_VALUE", client.search_logged_models, [experiment], "name = 'a'", page_token=first.token)
     refused("INVALID_PARAMETER_VALUE", client.search_logged_models, [experiment], page_token="nonsense")
+
+
+def test_a_search_names_its_experiments(tracking_url: str) -> None:
+    reply = httpx2.post(f"{tracking_url}/api/2.0/mlflow/logged-models/search", json={})
+    assert reply.status_code == 400
+    assert reply.json()["message"] == "Missing value for required parameter 'experiment_ids'."

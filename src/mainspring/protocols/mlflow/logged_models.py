@@ -246,6 +246,8 @@ def log_params(services: Services, ask: LogParams) -> Empty:
 @calls.on("POST", "logged-models/search")
 def search(services: Services, ask: SearchLogged) -> LoggedPage:
     """Find logged models."""
+    if not ask.experiment_ids:
+        raise InvalidRequest("Missing value for required parameter 'experiment_ids'.")
     if not all(dataset.dataset_name for dataset in ask.datasets):
         raise InvalidRequest("`dataset_name` in the `datasets` clause must be specified.")
     limit = DEFAULT_PAGE if ask.max_results is None else ask.max_results
