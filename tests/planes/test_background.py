@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from mainspring.core.actor import acting_as
 from mainspring.core.errors import InvalidData
 from mainspring.core.settings import Settings
 from mainspring.monitoring.events import DriftDetected
@@ -84,6 +85,24 @@ def test_an_event_that_was_overtaken_changes_nothing(platform: Platform, tmp_pat
     assert champion(platform) == second
     background.follow(newest)
     assert len(platform.registry.alias_history("sums", "champion")) == 1
+
+
+def test_a_protected_champion_stays_and_what_serves_is_a_request(platform: Platform, tmp_path: Path) -> None:
+    first, second = (register(platform, tmp_path, number) for number in (1, 2))
+    platform.registry.set_alias("sums", "champion", 1)
+    platform.promotions.protect("sums", "champion", approvals=1)
+    platform.releases.deploy("sums", second)
+    (deployed,) = platform.lineage.events(kind="ReleaseDeployed")
+    background = Background(platform, Metrics())
+    for _ in range(2):
+        background.follow(deployed)
+    assert champion(platform) == first
+    assert platform.registry.get_version("sums", 2).stage == "production", "what is served is in production"
+    (request,) = platform.promotions.list_requests("sums")
+    assert (request.version, "serves sums" in request.reason) == (2, True)
+    with acting_as("somebody else", "local"):
+        platform.promotions.approve("sums", 2)
+    assert champion(platform) == second
 
 
 def test_events_from_while_it_was_down_are_followed_after_the_start(platform: Platform, tmp_path: Path) -> None:
