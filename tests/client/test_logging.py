@@ -21,7 +21,15 @@ from mainspring.client.logging import RunLogger
 from mainspring.client.sending import Link
 from mainspring.client.starting import start_run
 from mainspring.client.syncing import send_spooled
-from mainspring.core.errors import Conflict, InvalidRequest, OverLimit, Unavailable
+from mainspring.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    MainspringError,
+    OverLimit,
+    Unauthenticated,
+    Unavailable,
+)
 from mainspring.core.ids import new_id
 from mainspring.runtime.spool_writer import is_abandoned
 from mainspring.storage.objects.store import open_objects
@@ -57,13 +65,14 @@ class Wire(Tracking):
     """Tracking behind a wire that can be cut: before a call arrives, or after it, so that only its answer is lost."""
 
     cut_before = False
+    cut_with: type[MainspringError] = Unavailable
     answers_to_lose = 0
     calls = 0
 
     def _pass(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         if self.cut_before:
-            raise Unavailable("the wire is cut")
+            raise self.cut_with("the wire is cut")
         answer = call(*args, **kwargs)
         if self.answers_to_lose:
             self.answers_to_lose -= 1
@@ -135,6 +144,21 @@ def test_an_outage_holds_nobody_up_and_loses_nothing(tracking: Wire, spool: Path
     tracking.cut_before = False
     assert run.end()
     assert tracking.metric_history(run.run, "loss").steps == list(range(2500))
+
+
+@pytest.mark.parametrize("refusal", [Unauthenticated, Forbidden])
+def test_nothing_is_lost_because_a_token_has_expired(
+    tracking: Wire, spool: Path, refusal: type[MainspringError]
+) -> None:
+    tracking.cut_before, tracking.cut_with = True, refusal
+    run = start_run(to(tracking), "churn", spool=spool, capture="none")
+    run.log({"loss": 1.0})
+    assert not run.end(timeout_s=0.1)
+    assert settled(tracking, spool) == 0
+    tracking.cut_before = False
+    assert settled(tracking, spool) == 1
+    assert tracking.metric_history(run.run, "loss").values == [1.0]
+    assert run.refused == []
 
 
 def test_a_batch_whose_answer_was_lost_has_its_effect_once(tracking: Wire, spool: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from mainspring.core.errors import InvalidData
+from mainspring.storage.durable import flush_file, flush_path
 from mainspring.storage.objects.digests import HashingReader, digest_of, hexadecimal
 from mainspring.storage.objects.placing import temporary, writing
 
@@ -21,8 +23,7 @@ class KeptFiles:
             self.folder.mkdir(exist_ok=True)
             with temporary(self.folder) as (incoming, file):
                 file.write(data)
-                file.flush()
-                incoming.replace(self.folder / hexadecimal(digest_of(data)))
+                _place(file, incoming, self.folder / hexadecimal(digest_of(data)))
         return digest_of(data)
 
     def put_file(self, path: Path) -> str:
@@ -32,8 +33,7 @@ class KeptFiles:
             reader = HashingReader(source)
             with temporary(self.folder) as (incoming, file):
                 file.writelines(reader)
-                file.flush()
-                incoming.replace(self.folder / hexadecimal(reader.digest))
+                _place(file, incoming, self.folder / hexadecimal(reader.digest))
         return reader.digest
 
     def path(self, digest: str) -> Path:
@@ -46,3 +46,10 @@ class KeptFiles:
     def remove(self, digest: str) -> None:
         """Remove a file that has arrived."""
         (self.folder / hexadecimal(digest)).unlink(missing_ok=True)
+
+
+def _place(file: BinaryIO, incoming: Path, place: Path) -> None:
+    file.flush()
+    flush_file(file.fileno())
+    incoming.replace(place)
+    flush_path(place.parent)

@@ -140,7 +140,11 @@ class OutputWatcher:
                 del stream.write
             os.close(writer)
 
-        stream.write = tapped
+        try:
+            stream.write = tapped
+        except AttributeError:  # It lets nobody in.
+            os.close(writer)
+            return
         self._undo.append(undo)
 
     def _spawn(self, folder: Path, pairs: list[tuple[int, int]]) -> None:
