@@ -2,8 +2,9 @@
 
 Both run on SQLite with all that they start: ``mainspring up`` with its control plane, data plane and worker, and
 ``mlflow server`` with one worker and without its processes for jobs, which is the cheapest for it. CPU is that of all
-processes of a server together, user and system, for each operation. The requests are those of MLflow's Python client,
-sent from a plain socket, so its own cost is not in the numbers. Of several windows the best counts, on both sides.
+processes of a server together, user and system, for each operation, without what they use when idle. The requests are
+those of MLflow's Python client, sent from a plain socket, so its own cost is not in the numbers. Of several windows
+the best counts, on both sides.
 
 ``--only create,metric`` measures some operations, ``--no-peer`` ours only, ``--quick`` a fiftieth of everything, and
 ``--large`` also a database of a million runs. Lines that were measured beside the peer, and not quickly, replace those
