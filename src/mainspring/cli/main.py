@@ -22,6 +22,8 @@ COMMANDS = {
     "status": ("mainspring.cli.planes:status", "Show the processes and the endpoints."),
     "config": ("mainspring.cli.config:config", "Print each setting with where its value came from."),
     "sync": ("mainspring.cli.sync:sync", "Send runs that were logged offline, or could not be sent."),
+    "import": ("mainspring.cli.importing:bring", "Bring runs and models of MLflow, W&B, TensorBoard, DVCLive here."),
+    "export": ("mainspring.cli.importing:take", "Take runs to MLflow."),
     "lineage": ("mainspring.cli.lineage:lineage", "Show what a thing was made from, or what it touched."),
     "events": ("mainspring.cli.lineage:events", "List who did what, when and from where."),
     "deploy": ("mainspring.cli.endpoint:deploy", "Put a model version behind an endpoint."),

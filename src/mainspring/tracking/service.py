@@ -139,7 +139,6 @@ class Tracking:
         writes nothing. Raises NotFound for an unknown *parent*.
         """
         check_batch([], params or {}, tags or {})
-        check_path_name(experiment, "experiment")
         check_texts({"name": name or ""}, "run")
         now = self.clock.now()
         id = check_name(run or new_id(), "run")
@@ -150,6 +149,9 @@ class Tracking:
                 return existing
             if parent is not None:
                 store.require_run(connection, parent)
+            # Clients of elsewhere, and importers, give names that none may get here; to log to one is no harm.
+            if not store.find_experiments(connection, name=experiment):
+                check_path_name(experiment, "experiment")
             if store.insert_experiment(connection, Experiment(fresh_id(experiment), experiment, now)):
                 emit(connection, ExperimentCreated(experiment=experiment))
             owner = require_active(store.require_experiment(connection, experiment))

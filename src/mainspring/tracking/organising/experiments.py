@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mainspring.core.clock import Clock, SystemClock
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import AlreadyExists, InvalidRequest
 from mainspring.core.operations import operation
 from mainspring.core.refs import check_path_name
 from mainspring.storage.sql.database import Database
@@ -52,6 +52,17 @@ class ExperimentOrganiser:
                 connection, condition, order, lifecycle=lifecycle, limit=bounded(limit), page=page, within=within
             )
             return ExperimentPage(found, next_page)
+
+    @operation("POST /experiments/adopt")
+    def adopt_experiment(self, name: str) -> Experiment:
+        """Get an experiment under the name that it has elsewhere, whatever that is: made when it is not there.
+
+        Raises InvalidRequest for a name that nothing can have, Conflict when the experiment is deleted.
+        """
+        try:
+            return self._by_id.create(name)
+        except AlreadyExists:
+            return experiment_store.require_active(self._by_id.get_by_name(name))
 
     @operation("GET /experiment-folders")
     def list_folders(self, under: str = "") -> list[Folder]:
