@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> str:
         client.create_model_version("churn", str(copy), run, tags={"n": str(number)}, description=f"the {number}.")
     client.delete_model_version("churn", "2")
     client.set_registered_model_alias("churn", "best", "3")
-    client.create_registered_model("greeting", tags={"mlflow.prompt.is_prompt": "true"})
+    client.register_prompt("greeting", "Hello {{name}}")
     return str(tmp_path / "mlflow.db")
 
 
