@@ -493,7 +493,7 @@ def test_every_operation_is_refused_to_who_may_nothing_but_those_that_anybody_ma
             )  # fmt: skip
             if not _is_refused(things, rules, asked):
                 free.add(op.name)
-    assert free == {"create_experiment", "list_experiments", "create_model", "list_models"}
+    assert free == {"create_experiment", "list_experiments", "search_experiments", "create_model", "list_models"}
 
 
 # How it is started ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ _ARGUMENT = re.compile(r"\\{(\w+)(:path)?\\}")
 _ADMIN = ("/users", "/webhooks", "/allowed-files", "/garbage", "/testing/", "/experiment-folders/move")
 _OF_USERS = ("list_permissions", "get_user", "create_token", "list_tokens", "revoke_token")
 _READS = ("search", "metrics")
+_LISTED = ("list_experiments", "search_experiments", "list_models")
+"""What anybody may call: of its answer each is told what that user may read."""
 _DELETES = ("restore",)
 _MANAGES = ("trust",)
 
@@ -76,7 +78,7 @@ class NativeRules:
             return Wanted()
         op, given = found[0], {**_arguments(found[0], asked), **found[1]}
         capability = _capability(op)
-        if op.name in ("create_experiment", "create_model", "list_experiments", "list_models"):
+        if op.name in ("create_experiment", "create_model", *_LISTED):
             return Wanted()
         needs = [*self._models(op, given, capability), *self._experiments(op, given, capability)]
         if needs:
@@ -88,8 +90,8 @@ class NativeRules:
     def needs_answer(self, asked: Asked) -> bool:
         """Tell whether something may be made, or is listed."""
         found = self._find(asked)
-        names = ("create_experiment", "create_model", "create_run", "register", "list_experiments", "list_models")
-        return found is not None and found[0].name in (*names, "search_experiments")
+        names = ("create_experiment", "create_model", "create_run", "register")
+        return found is not None and found[0].name in (*names, *_LISTED)
 
     def settled(self, asked: Asked, answer: Any, user: User, access: Access) -> Any:
         """Give who made a thing the right to manage it, and leave out of a list what may not be read."""
