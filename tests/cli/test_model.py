@@ -127,3 +127,26 @@ def test_a_card_is_made_edited_and_read_again(cli: Cli) -> None:
     assert "Tells plants apart." not in cli("model", "card", "plant@1", "--revision", "1").out
     assert cli("model", "card", "plant@1", "--make", "--revision", "1").code == 2
     assert cli("model", "list-files", "plant", "1", "--json").json[0]["digest"].startswith("sha256:")
+
+
+def test_the_gates_of_a_policy_are_measured_on_a_dataset(cli: Cli) -> None:
+    rows = [(x / 10, "Ulm" if x % 7 == 0 else "Bonn") for x in range(-60, 60)]
+    truth = ["yes" if x > 0 or town == "Ulm" else "no" for x, town in rows]
+    lines = [f"{x},{town},{answer}" for (x, town), answer in zip(rows, truth, strict=True)]
+    Path("people.csv").write_text("x,town,bought\n" + "\n".join(lines) + "\n")
+    assert cli("dataset", "import", "people", "people.csv").code == 0
+    columns_folder(Path("churn"))
+    cli("model", "import", "churn", "churn")
+    policy = (
+        '{"measured": {"max_p99_ms": 5000, "latency_requests": 20}, "holdout": "dataset:people", "target": "bought"}'
+    )
+    assert cli("model", "define-policy", "measured", policy).code == 0
+    assert cli("model", "protect", "churn", "champion", "--gates", "measured").code == 0
+    report = cli("model", "evaluate", "churn", "1", "--json")
+    assert report.code == 0, report.err
+    assert (report.json["dataset"], report.json["under"]) == ("dataset:people@1", "gate_policy:measured@1")
+    assert cli("model", "promote", "churn", "1").code == 0
+    columns_folder(Path("worse"), cut=3.0)
+    cli("model", "import", "churn", "worse")
+    refused = cli("model", "promote", "churn", "2")
+    assert (refused.code, "better_than_champion" in refused.err) == (4, True)

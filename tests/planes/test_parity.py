@@ -101,6 +101,7 @@ def test_there_is_a_command_for_it(attribute: str, service: type, op: Operation)
     (command,) = found
     given = {parameter.name for parameter in command.params}
     assert {argument.name for argument in op.arguments} <= given
+    assert not {argument.name for argument in op.arguments} & {"target", "as_json"}, "the command's own names"
 
 
 def test_no_command_is_exempt_for_an_operation_that_is_gone() -> None:

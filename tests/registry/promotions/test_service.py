@@ -128,7 +128,7 @@ def test_a_report_of_another_policy_does_not_count(registry: Registry, promotion
     registry.evaluate_gates("m", 1, holdout(), policy=MEASURED)
     with pytest.raises(GateRefused, match="never evaluated"):
         registry.promote("m", 1)
-    report = promotions.evaluate("m", 1, dataset="dataset:people", target="label")
+    report = promotions.evaluate("m", 1, dataset="dataset:people", truth="label")
     assert (report.under, report.passed) == ("gate_policy:strict@1", True)
     promotions.define_policy("strict", PolicyContent(measured=MEASURED, card=True))
     with pytest.raises(GateRefused, match="card: is missing"):

@@ -139,23 +139,23 @@ class Promotions:
         name: str,
         version: int,
         dataset: str | None = None,
-        target: str | None = None,
+        truth: str | None = None,
         alias: str = CHAMPION,
         gates: str | None = None,
     ) -> GateReport:
         """Measure the gates of a version on the rows of *dataset*, against the version that *alias* points to.
 
         *gates* names the policy (default: that of the protected alias, else the plain gates); *dataset* (such as
-        ``dataset:trips@3``) and *target*, its column with the truth, default to those of the policy, and the target to
-        that of the model. Raises NotFound, InvalidRequest when rows or target are not known, InvalidData when columns
-        are missing.
+        ``dataset:trips@3``) and *truth*, its column with the right answers, default to those of the policy, and the
+        column to the target of the model. Raises NotFound, InvalidRequest when rows or column are not known,
+        InvalidData when columns are missing.
         """
         policy = self._policy(name, alias, gates)
         content = PolicyContent() if policy is None else policy.content
         found = self.registry.get_version(name, version).servable()
-        rows, column = dataset or content.holdout, target or content.target or found.info.target
+        rows, column = dataset or content.holdout, truth or content.target or found.info.target
         if rows is None or column is None or self.registry.rows is None:
-            raise InvalidRequest("say what to measure on: --dataset dataset:NAME@VERSION and --target COLUMN")
+            raise InvalidRequest("say what to measure on: --dataset dataset:NAME@VERSION and --truth COLUMN")
         return self.registry.evaluate_gates(
             name,
             version,

@@ -65,7 +65,7 @@ def _of_policy(
         report = report_under(connection, version, policy)
         against = None if current is None or current == version.version else ref("model", version.name, current)
         failed = objections(report, against)
-        rows = "" if content.holdout and content.target else " --dataset DATASET --target COLUMN"
+        rows = "" if content.holdout and content.target else " --dataset DATASET --truth COLUMN"
         yield Requirement(
             name="gates",
             met=not failed,
