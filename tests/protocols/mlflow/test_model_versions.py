@@ -190,3 +190,20 @@ def test_a_promotion_that_the_gates_refuse_is_told_with_its_numbers(tmp_path: Pa
             assert (status, body.error_code) == (400, "INVALID_STATE")
             assert "better_than_champion: accuracy 0.9 against 1 of model:m@1" in body.message
         assert platform.registry.get_model("m").aliases == {"champion": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("/etc/passwd", "To use a local path as a model version"),
+        ("file:///etc/passwd", "To use a local path as a model version"),
+        ("file://host/model", "is not a valid remote uri"),
+        ("https://host/models/../../secret", "If supplying a source as an http, https,"),
+        ("mlflow-artifacts:/0/r/artifacts/%2e%2e/x", "If supplying a source as an http, https,"),
+        ("s3://bucket/model%00", "If supplying a source as an http, https,"),
+    ],
+)
+def test_a_source_is_refused_in_the_words_that_clients_look_for(
+    client: MlflowClient, name: str, source: str, says: str
+) -> None:
+    assert says in refused("INVALID_PARAMETER_VALUE", client.create_model_version, name, source)

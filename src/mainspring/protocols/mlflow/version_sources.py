@@ -61,6 +61,8 @@ def read_source(
     """Read the source of a version; raises InvalidRequest when it names files of another run or model than it says."""
     parsed = urlsplit(source)
     path = parsed.path.lstrip("/")
+    if parsed.scheme == "file" and parsed.netloc not in ("", "localhost", "127.0.0.1"):
+        raise InvalidRequest(f"Invalid model version source: '{source}' is not a valid remote uri: files have no host.")
     if parsed.scheme in ("", "file"):
         raise InvalidRequest(
             f"Invalid model version source: '{source}'. To use a local path as a model version source is not possible "
