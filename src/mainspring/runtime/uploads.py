@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -59,22 +60,40 @@ class Uploads:
         if ended:
             return Stored(await self.threads.run(lambda: self.store.put_bytes(first)), len(first))
         with on_disk(self.folder), self.temporary() as (path, file):
-            size = await self.write(file, parts, first)
-            digest = await self.threads.run(lambda: self.store.put_file(path))
+            hashed = hashlib.sha256()
+            size = await self.write(file, parts, first, hashed.update)
+            digest = f"sha256:{hashed.hexdigest()}"
+            # Hashed on its way in, so that nothing has to be read, or written, a second time.
+            await self.threads.run(lambda: self.store.take_file(path, digest))
         return Stored(digest, size)
 
     def temporary(self) -> AbstractContextManager[tuple[Path, BinaryIO]]:
         """Give a new file of the folder, gone at the end unless it was moved away."""
         return temporary(self.folder, f"{os.getpid()}-")
 
-    async def write(self, file: BinaryIO, parts: AsyncIterator[bytes], first: bytes = b"") -> int:
-        """Write *first* and what *parts* give into a file; gives how many bytes those were. Raises TooLarge."""
+    async def write(
+        self,
+        file: BinaryIO,
+        parts: AsyncIterator[bytes],
+        first: bytes = b"",
+        seen: Callable[[bytes], None] | None = None,
+    ) -> int:
+        """Write *first* and what *parts* give into a file; gives how many bytes those were. Raises TooLarge.
+
+        *seen* gets every part, in the thread that writes it.
+        """
+
+        def put(part: bytes) -> None:
+            file.write(part)
+            if seen is not None:
+                seen(part)
+
         size = 0
         async for part in _grouped(first, parts):
             size += len(part)
             if size > self._max_bytes:
                 raise TooLarge(f"the object is larger than {self._max_bytes} bytes (setting max_upload_bytes)")
-            await self.threads.run(functools.partial(file.write, part))
+            await self.threads.run(functools.partial(put, part))
         await self.threads.run(file.flush)
         return size
 

@@ -47,6 +47,14 @@ class ObjectStoreSuite:
         store.get_file(digest, tmp_path / "to", verify=True)
         assert (tmp_path / "to").read_bytes() == data
 
+    @pytest.mark.parametrize("data", [b"", b"hello", LARGE], ids=["empty", "small", "large"])
+    def test_a_file_that_is_taken_over_is_stored_once(self, store: ObjectStore, tmp_path: Path, data: bytes) -> None:
+        for _ in range(2):
+            (tmp_path / "from").write_bytes(data)
+            store.take_file(tmp_path / "from", digest_of(data))
+        assert store.get_bytes(digest_of(data), verify=True) == data
+        assert list(store.list()) == [digest_of(data)]
+
     def test_getting_a_file_replaces_what_is_there_and_leaves_nothing_beside_it(
         self, store: ObjectStore, tmp_path: Path
     ) -> None:

@@ -37,6 +37,13 @@ class ObjectStore(Protocol):
 
     def put_file(self, path: Path) -> str: ...
 
+    def take_file(self, path: Path, digest: str) -> None:
+        """Store a file whose digest was found while it was written, and to which nobody writes any longer.
+
+        The file may be gone afterwards: a store on the same disk moves it instead of writing it once more.
+        """
+        ...
+
     def get_bytes(self, digest: str, *, verify: bool = False) -> bytes:
         """Give the content; with *verify*, raise Corrupt when it does not have this digest."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -106,3 +107,25 @@ def test_who_stores_what_is_discarded_at_the_same_moment_has_it_stored(tmp_path:
             assert [one.result() for one in storing] == [digest, digest]
             assert sum(one.result() for one in discarding) <= 1
             assert store.get_bytes(digest, verify=True) == b"x"
+
+
+def test_a_file_is_moved_where_it_can_be_and_copied_from_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalObjects(tmp_path / "objects")
+    (tmp_path / "file").write_bytes(b"moved")
+    was = (tmp_path / "file").stat().st_ino
+    store.take_file(tmp_path / "file", digest_of(b"moved"))
+    (place,) = [path for path in (tmp_path / "objects" / "sha256").rglob("*") if path.is_file()]
+    assert place.stat().st_ino == was
+    (tmp_path / "file").write_bytes(b"copied")
+    replace = Path.replace
+
+    def elsewhere(self: Path, target: Path) -> Path:
+        if self == tmp_path / "file":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", elsewhere)
+    store.take_file(tmp_path / "file", digest_of(b"copied"))
+    assert store.get_bytes(digest_of(b"copied"), verify=True) == b"copied"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -52,6 +53,20 @@ class LocalObjects:
         """Store the content that the file has while it is read, and give its digest."""
         with path.open("rb") as file:
             return self._store(HashingReader(file), None)
+
+    def take_file(self, path: Path, digest: str) -> None:
+        """Move the file here, or store its content where it lies on another disk."""
+        with writing(self._objects):
+            if self._renewed(digest):
+                return
+            try:
+                with path.open("rb") as file:
+                    flush_file(file.fileno())
+                    self._move_in(path, digest)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                require(digest, self.put_file(path))
 
     def get_bytes(self, digest: str, *, verify: bool = False) -> bytes:
         """Give the content; raises NotFound, and with *verify* Corrupt."""
@@ -164,24 +179,27 @@ class LocalObjects:
             yield held
 
     def _store(self, chunks: Iterable[bytes], digest: str | None) -> str:
-        with writing(self._objects):
-            with temporary(self._incoming) as (incoming, file):
-                file.writelines(chunks)
-                digest = chunks.digest if isinstance(chunks, HashingReader) else digest
-                assert digest is not None
-                if self._renewed(digest):
-                    return digest
-                file.flush()
-                flush_file(file.fileno())
-                place = self._path(digest)
-                made = not place.parent.exists()
-                place.parent.mkdir(exist_ok=True)
-                incoming.chmod(0o444)
-                incoming.replace(place)
-            flush_path(place.parent)
-            if made:
-                flush_path(self._objects)
+        with writing(self._objects), temporary(self._incoming) as (incoming, file):
+            file.writelines(chunks)
+            digest = chunks.digest if isinstance(chunks, HashingReader) else digest
+            assert digest is not None
+            if self._renewed(digest):
+                return digest
+            file.flush()
+            flush_file(file.fileno())
+            self._move_in(incoming, digest)
         return digest
+
+    def _move_in(self, path: Path, digest: str) -> None:
+        """Let a file, whose content is durable, be an object, durably."""
+        place = self._path(digest)
+        made = not place.parent.exists()
+        place.parent.mkdir(exist_ok=True)
+        path.chmod(0o444)
+        path.replace(place)
+        flush_path(place.parent)
+        if made:
+            flush_path(self._objects)
 
     def _remove_abandoned(self) -> None:
         for path in self._incoming.iterdir():

@@ -72,6 +72,10 @@ class S3Objects:
                 raise Conflict(f"{path} changed while it was stored: store it again when nothing writes to it")
         return digest
 
+    def take_file(self, path: Path, digest: str) -> None:
+        """Send the file."""
+        require(digest, self.put_file(path))
+
     def get_bytes(self, digest: str, *, verify: bool = False) -> bytes:
         """Give the content; raises NotFound, and with *verify* Corrupt."""
         with self._asking(digest):
