@@ -38,7 +38,7 @@ from mainspring.runtime.http.asgi import AsgiBridge
 from mainspring.runtime.http.limits import Limits
 from mainspring.runtime.http.server import serve as serve_http
 from mainspring.runtime.telemetry.logs import start_logs
-from mainspring.runtime.telemetry.metrics import Metrics
+from mainspring.runtime.telemetry.metrics import Counter, Histogram, Metrics
 from mainspring.runtime.threads import Threads
 from mainspring.runtime.uploads import Uploads
 from mainspring.runtime.write_turns import WriteTurns
@@ -52,11 +52,16 @@ class _CallMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._total = metrics.counter("mainspring_control_calls_total", "Calls of the API.", "operation", "status")
         self._seconds = metrics.histogram("mainspring_control_call_seconds", "Time of a call.", "operation")
+        self._kept: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def called(self, operation: str, status: int, seconds: float) -> None:
         """Count one call."""
-        self._total.labels(operation, str(status)).add(1)
-        self._seconds.labels(operation).observe(seconds)
+        kept = self._kept.get((operation, status))
+        if kept is None:
+            kept = self._total.labels(operation, str(status)), self._seconds.labels(operation)
+            self._kept[operation, status] = kept
+        kept[0].value += 1
+        kept[1].observe(seconds)
 
 
 def serve(settings: Settings, *, testing: bool = False) -> None:

@@ -275,6 +275,15 @@ class Tracking:
         )
         return self.logging_points(run, points, params or {}, tags or {}, writer, sequence)
 
+    def logging_point(self, run: str, key: str, point: metric_store.Sorted) -> Work[None]:
+        """Give what `log_metric` does in a transaction with a point that was checked already."""
+
+        def work(connection: Transaction) -> None:
+            store.lock_run(connection, run)
+            metric_store.insert_point(connection, run, key, point)
+
+        return work
+
     def logging_points(
         self,
         run: str,

@@ -16,7 +16,7 @@ from mainspring.protocols.mlflow.entities import ByRun, KeyValue, moment, texts
 from mainspring.protocols.mlflow.run_entities import RUN_NAME
 from mainspring.registry.logged.model import LoggedMetric
 from mainspring.storage.sql.database import Transaction, Work
-from mainspring.tracking.metrics.store import Sorted, grouped
+from mainspring.tracking.metrics.store import Sorted, grouped, sortable
 
 MAX_KEY_CHARS, MAX_PARAM_CHARS, MAX_TAG_CHARS = 250, 6_000, 8_000
 MAX_METRICS, MAX_TEXTS, MAX_ENTITIES = 1_000, 100, 1_000
@@ -80,7 +80,12 @@ Measured = MetricAsk | LogMetric
 @calls.writes("POST", "runs/log-metric")
 def log_metric(services: Services, ask: LogMetric) -> Work[None]:
     """Log one measured value."""
-    return logging(services, ask.run, [ask])
+    step, at_ms = ask.step or 0, ask.timestamp
+    if ask.model_id or not (0 <= at_ms < _END_MS and -_INT64 <= step < _INT64):
+        return logging(services, ask.run, [ask])
+    # Nothing is called more often: what is done for many values at once is not done for one.
+    check_key(ask.key, "metric")
+    return services.tracking.logging_point(ask.run, ask.key, (step, at_ms * 1000, sortable(_number(ask))))
 
 
 @calls.writes("POST", "runs/log-parameter")

@@ -56,8 +56,22 @@ class Statement:
         return found
 
     def _on(self, connection: Connection) -> tuple[Any, str]:
+        standing = vars(connection).get(_STANDING)
+        if standing is not None:
+            return standing, self._sqlite
         text = self._sqlite if connection.dialect.name == "sqlite" else self._postgresql
         return connection.connection.driver_connection, text
+
+
+_STANDING = "mainspring_driver"
+
+
+def keep_driver(connection: Connection, driver: Any) -> None:
+    """Note the connection of the driver behind one to SQLite that stays open: to ask for it costs as much as to use it.
+
+    It must be the same for as long as *connection* is used.
+    """
+    vars(connection)[_STANDING] = driver
 
 
 def listed(connection: Connection, values: Sequence[str] | Sequence[int]) -> Any:

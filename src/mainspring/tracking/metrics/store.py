@@ -161,6 +161,17 @@ def insert_points(connection: Connection, run: str, by_key: Mapping[str, Sequenc
         _ADD_POINT.run_many(connection, rest)
 
 
+def insert_point(connection: Connection, run: str, key: str, point: Sorted) -> None:
+    """Insert one point, as `insert_points` does many: most calls log a single one. The run must be locked."""
+    known = _FIND.first(connection, (run, key))
+    if known is None:
+        insert_points(connection, run, {key: [point]})
+        return
+    if point > known[2:]:
+        _MOVE_ON.run(connection, (*point, run, key))
+    _ADD_POINT.run(connection, (known[0], *point))
+
+
 def _advance(connection: Connection, run: str, latest: dict[str, Sorted]) -> dict[str, int]:
     known = _find(connection, run, list(latest))
     fresh = [key for key in latest if key not in known]

@@ -21,6 +21,7 @@ from mainspring.core.errors import Corrupt, InvalidRequest, MainspringError, Una
 from mainspring.storage.durable import flush_file
 from mainspring.storage.sql.database import Database, Work
 from mainspring.storage.sql.group_sync import GroupSync
+from mainspring.storage.sql.statements import keep_driver
 
 BUSY_TIMEOUT_MS = 30_000
 _INCREMENTAL = 2
@@ -131,6 +132,8 @@ class SqliteDatabase(Database):
         if self._standing is None:
             self._standing = self.engine.connect()
             self._standing.exec_driver_sql("PRAGMA busy_timeout=0")
+            self._standing.rollback()
+            keep_driver(self._standing, _driver(self._standing))
         driver = _driver(self._standing)
         try:
             driver.execute("BEGIN IMMEDIATE")
