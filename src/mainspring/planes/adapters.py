@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mainspring.core.errors import InvalidData, NotFound
 from mainspring.core.refs import Ref
@@ -16,12 +17,14 @@ from mainspring.registry.model import ServableVersion, Stage
 from mainspring.registry.service import Registry
 from mainspring.releases.model import Candidate
 from mainspring.rollouts.service import Rollouts
-from mainspring.serving.engine.session import Session, open_session
 from mainspring.serving.model import FeatureBinding
 from mainspring.tracking.service import Tracking
 
 FEATURE_VIEW_TAG = "feature_view"
 """The tag of a model version with the ref of the feature view that it was trained on."""
+
+if TYPE_CHECKING:
+    from mainspring.serving.engine.session import Session
 
 
 class ReleasableModels:
@@ -140,6 +143,9 @@ class ServedScorer:
     def open(self, version: ServableVersion) -> Session:
         """Open a version from its folder; raises Forbidden for code of unknown origin."""
         folder = self._folders.materialise(version.digest)
+        # It loads the libraries that run models, which the control plane does without until a gate scores one.
+        from mainspring.serving.engine.session import open_session
+
         return open_session(folder, engine=version.engine, signature=version.info.signature, trusted=version.trusted)
 
 

@@ -7,11 +7,14 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mainspring.access.service import Access
 from mainspring.client.credentials import OWNER_FILE
 from mainspring.core.errors import AlreadyExists
 from mainspring.storage.durable import flush_file, write_all
+
+if TYPE_CHECKING:  # `mainspring up` only asks for names here, and speaks no SQL itself.
+    from mainspring.access.service import Access
 
 logger = logging.getLogger("mainspring.control")
 

@@ -156,7 +156,8 @@ def _specs(
         return ProcessSpec(
             name=name,
             command=[sys.executable, "-m", module, *arguments],
-            environment=full if name == "control" else base,
+            # The control plane multiplies no matrices: without this numpy would begin a thread for each processor.
+            environment={**full, "OPENBLAS_NUM_THREADS": "1"} if name == "control" else base,
             ready=ready,
             stop_grace_s=grace,
         )

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnxruntime
 
 from mainspring.core.errors import Corrupt, InvalidData
 from mainspring.registry.mlmodel import MLMODEL, MLmodel, mlflow_schema, read_mlmodel, write_onnx_folder
-from mainspring.registry.onnx_failures import ONNX_FAILURES
 from mainspring.registry.signature import (
     INFO_FILE,
     ColumnType,
@@ -109,6 +107,11 @@ def _facts(objects: ObjectStore, digest: str, said: MLmodel, by_path: dict[str, 
 
 def read_graph(file: Path) -> Signature:
     """Give the signature that an ONNX graph has; raises InvalidData when onnxruntime cannot load it."""
+    # Twenty megabytes that the control plane needs only while somebody registers a model.
+    import onnxruntime
+
+    from mainspring.registry.onnx_failures import ONNX_FAILURES
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
