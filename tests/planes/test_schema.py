@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +115,26 @@ def test_tags_of_models_from_before_come_to_their_own_tables(empty: Database) ->
         (1, "a", "1"),
         (1, "b", "2"),
     ]
+
+
+def test_a_new_file_gets_at_once_what_all_migrations_end_at(tmp_path: Path) -> None:
+    told = []
+    for name, all_known in (("migrated", False), ("created", True)):
+        opened = open_database(f"sqlite:///{tmp_path / name}.db")
+        migrate(opened, all_known=all_known)
+        assert differences(opened) == []
+        with opened.read() as connection:
+            rows = connection.execute(sa.text("SELECT type, name, sql FROM sqlite_master")).all()
+            told.append({(kind, name): parts(sql or "") for kind, name, sql in rows})
+            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == HEAD
+        opened.close()
+    assert told[0] == told[1]
+
+
+def parts(sql: str) -> list[str]:
+    """What a statement says of a table or an index, whatever the order of its lines."""
+    plain = re.sub(r"\s+", " ", sql.replace('"', ""))
+    return sorted(part.strip() for part in re.split(r",\s(?![^()]*\))|[()](?=[^()]*$)|^[^(]*\(", plain) if part)
 
 
 def test_processes_that_start_together_migrate_once(empty: Database, database_url: str) -> None:

@@ -78,7 +78,7 @@ class Platform(Session):
                 f"the home {self.home} cannot be made: {error.strerror}; choose another with --home"
             ) from error
         self.database: Database = open_database(settings.database_url or sqlite_url(self.home / "mainspring.db"))
-        migrate(self.database)
+        migrate(self.database, all_known=True)
         self.tables = open_tables(settings.tables_url or url_of("file", self.home / "tables"))
         self.kv: KeyValueStore = open_kv(settings.kv_url or url_of("lmdb", self.home / "kv"))
         objects = open_objects(settings.objects_url or url_of("file", self.home / "objects"))
