@@ -12,13 +12,13 @@ from tests.cli.conftest import Cli
 def test_each_value_is_shown_with_where_it_came_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mainspring.toml").write_text("port = 8800\nlog_level = 'debug'\n")
     monkeypatch.setenv("MAINSPRING_PORT", "8801")
-    monkeypatch.setenv("MAINSPRING_DATABASE_URL", "postgresql://me:secret@host/db")
+    monkeypatch.setenv("MAINSPRING_DATABASE_URL", "postgresql://me:hidden-word@host/db")
     found = {setting["name"]: setting for setting in cli("config", "--home", "there", "--json").json}
     assert found["port"] == {"name": "port", "value": 8801, "origin": "MAINSPRING_PORT"}
     assert found["log_level"]["origin"].endswith("mainspring.toml")
     assert (found["home"]["value"], found["home"]["origin"]) == ("there", "flag --home")
     assert found["drain_timeout_s"]["origin"] == "default"
-    assert "secret" not in cli("config").out
+    assert "hidden-word" not in cli("config").out
 
 
 @pytest.mark.parametrize("content", ["port = 'many'", "prot = 1", "port ="])

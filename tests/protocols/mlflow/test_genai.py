@@ -11,6 +11,7 @@ from mlflow.genai import scorer
 from mlflow.genai.datasets import create_dataset
 
 import mainspring
+from tests.holds.running import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -88,10 +89,15 @@ def test_prompts_are_linked_with_the_traces_and_runs_that_used_them(
         return str(mlflow.genai.load_prompt(f"prompts:/{name}@live").format(who=who))
 
     assert greet("you") == "Hi you"
-    found = mlflow.search_traces(
-        locations=[traced_experiment], filter_string=f"prompt = '{name}/1'", return_type="list"
-    )
-    assert [trace.info.request_preview for trace in found] == ['{"who": "you"}']
+
+    def linked() -> list[str]:
+        found = mlflow.search_traces(
+            locations=[traced_experiment], filter_string=f"prompt = '{name}/1'", return_type="list"
+        )
+        return [trace.info.request_preview for trace in found]
+
+    # The client links in a thread of its own, whatever else it waits for.
+    eventually(lambda: linked() == ['{"who": "you"}'], "the trace was not linked")
     with mlflow.start_run() as run:
         assert mlflow.genai.load_prompt(f"prompts:/{name}/2").format(who="me")[0]["content"] == "Hello me"
     assert f'"name": "{name}", "version": "2"' in mlflow.get_run(run.info.run_id).data.tags["mlflow.linkedPrompts"]
