@@ -131,6 +131,15 @@ def test_a_new_file_gets_at_once_what_all_migrations_end_at(tmp_path: Path) -> N
     assert told[0] == told[1]
 
 
+def test_who_does_not_know_every_room_makes_a_new_file_with_all_tables_nevertheless(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    code = f"{MIGRATE}migrate(open_database(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, url], timeout=60, check=True)
+    opened = open_database(url)
+    assert differences(opened) == []
+    opened.close()
+
+
 def parts(sql: str) -> list[str]:
     """What a statement says of a table or an index, whatever the order of its lines."""
     plain = re.sub(r"\s+", " ", sql.replace('"', ""))
